@@ -1,0 +1,253 @@
+/* EventLoop::Fork core: the public C interface.
+ *
+ * A loop over one backend (libev, libevent, poll, or a simulated one), with timers, signals and child processes as
+ * watchers, and a fork that leaves parent and child each with kernel objects of their own. Contains no Perl, prints
+ * nothing, exits never and reads no environment. Start at loop.c for one turn, at fork.c for the life of a child.
+ *
+ * Conventions: functions that can fail return 0 or a negative EVF_E… code and leave their outputs untouched on
+ * failure. Times are int64_t nanoseconds; a deadline is absolute, a timeout is relative. Memory of watchers belongs to
+ * the caller, is zeroed before the first start, and stays where it is while the watcher is active. A loop and its
+ * watchers belong to one thread. */
+#ifndef EVF_H
+#define EVF_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Errors ------------------------------------------------------------------------------------------------- */
+
+/* X(name, number, text). The numbers are part of the binary interface: append, never reorder. */
+#define EVF_ERRORS(X)                                                                                                  \
+    X(EVF_ENOMEM, -1, "out of memory")                                                                                 \
+    X(EVF_EINVAL, -2, "invalid argument")                                                                              \
+    X(EVF_EBADF, -3, "not an open descriptor")                                                                         \
+    X(EVF_EEXIST, -4, "already watched")                                                                               \
+    X(EVF_ECHILD, -5, "not a child of this process")                                                                   \
+    X(EVF_ENOTSUP, -6, "not supported here")                                                                           \
+    X(EVF_EBACKEND, -7, "the backend failed")                                                                          \
+    X(EVF_ECALLBACK, -8, "a callback failed")                                                                          \
+    X(EVF_EABANDONED, -9, "the loop belongs to the parent process")                                                    \
+    X(EVF_EFORK, -10, "fork failed")                                                                                   \
+    X(EVF_ESIGNAL, -11, "not a signal that can be caught")                                                             \
+    X(EVF_ESYSTEM, -12, "a system call failed")
+
+enum evf_error {
+#define EVF_X(name, number, text) name = number,
+    EVF_ERRORS(EVF_X)
+#undef EVF_X
+};
+
+/* Static strings; an unknown code answers "EVF_EUNKNOWN" and "unknown error". */
+const char *evf_error_name(int code);
+const char *evf_error_text(int code);
+
+/* ---- Time --------------------------------------------------------------------------------------------------- */
+
+enum evf_clock {
+    EVF_CLOCK_MONOTONIC, /* for timeouts: never jumps */
+    EVF_CLOCK_REALTIME,  /* for wall-clock deadlines: follows the administrator */
+    EVF_CLOCK_COUNT
+};
+
+/* The default clock_fn of a loop: clock_gettime. */
+int64_t evf_clock_now(void *data, enum evf_clock clock);
+
+/* ---- Loops -------------------------------------------------------------------------------------------------- */
+
+struct evf_loop;
+struct evf_backend; /* backend.h */
+
+/* What a loop needs from its surroundings. Every member may be NULL. All are called outside of the backend.
+ * The int-returning ones answer 0, or a negative code that leaves evf_loop_run_once at once. */
+struct evf_loop_hooks {
+    int64_t (*now)(void *data, enum evf_clock clock);
+    int (*before_wait)(void *data);
+    int (*after_wait)(void *data);
+    /* Run what the host's own signal handlers left to do. Sets *ran if it did anything: the wait is then over. */
+    int (*run_pending)(void *data, bool *ran);
+    /* True while run_pending has something to do: the loop will not block. Reads memory only. */
+    bool (*has_pending)(void *data);
+    void *data;
+};
+
+/* method: NULL for the backend's best. EVF_EINVAL: no such method; EVF_ENOTSUP: not on this system. */
+int evf_loop_new(const struct evf_backend *backend, const char *method, const struct evf_loop_hooks *hooks,
+                 struct evf_loop **ret_loop);
+/* Stops every watcher, without calling it. NULL is fine. Not from inside a callback of the same loop. */
+void evf_loop_free(struct evf_loop *loop);
+
+const char *evf_loop_backend(const struct evf_loop *loop);
+const char *evf_loop_method(const struct evf_loop *loop); /* borrowed as long as the loop */
+
+/* One turn. timeout_ns: -1 waits until something happens, 0 does not block. Returns how many callbacks ran, or the
+ * first negative value that a callback or hook returned; what was not delivered stays for the next turn. */
+int evf_loop_run_once(struct evf_loop *loop, int64_t timeout_ns);
+int64_t evf_loop_now(struct evf_loop *loop, enum evf_clock clock);
+/* Number of active watchers that are the caller's, for tests and for "nothing left to do". */
+size_t evf_loop_watchers(const struct evf_loop *loop);
+/* True when the descriptor is asked of the kernel with exactly the interest of its watcher; for tests. */
+bool evf_loop_verify(const struct evf_loop *loop);
+
+/* Interrupts the wait of this process's loops. Async-signal-safe. */
+void evf_wakeup(void);
+
+/* ---- Watchers ----------------------------------------------------------------------------------------------- */
+/* Every callback returns 0, or a negative value that ends the turn. A callback may start, stop or reuse any watcher,
+ * run the loop nested, and fork. After stop returned, the callback is not called. A watcher that is started in a turn
+ * is looked at in the next one. */
+
+struct evf_link {
+    struct evf_link *next, *prev; /* NULL, NULL: in no list */
+};
+
+enum evf_watcher_kind { EVF_WATCHER_IO, EVF_WATCHER_TIMER, EVF_WATCHER_IDLE, EVF_WATCHER_SIGNAL, EVF_WATCHER_PROCESS };
+
+/* The head of every watcher: private to the core. */
+struct evf_watcher {
+    struct evf_loop *loop; /* NULL: not active */
+    struct evf_link ready; /* in the ready list while an event waits for delivery */
+    struct evf_link link;  /* in the list of its kind */
+    unsigned char kind;    /* enum evf_watcher_kind */
+    bool internal;         /* the core's own */
+    void *data;
+};
+
+enum {
+    EVF_READ = 1,
+    EVF_WRITE = 2,
+    EVF_HANGUP = 4 /* the peer has gone; reported together with READ and WRITE, or alone when only that is asked */
+};
+
+struct evf_io;
+typedef int (*evf_io_cb)(struct evf_io *io, unsigned events, void *data);
+struct evf_io {
+    struct evf_watcher w;
+    evf_io_cb cb;
+    int fd;
+    unsigned mask;   /* what the caller wants */
+    unsigned events; /* what waits for delivery */
+};
+/* One watcher for each descriptor of a loop: a second is EVF_EEXIST. EVF_EBADF: not open. */
+int evf_io_start(struct evf_loop *loop, struct evf_io *io, int fd, unsigned mask, evf_io_cb cb, void *data);
+/* Changes the mask of an active watcher; 0 keeps it without interest. */
+int evf_io_set(struct evf_io *io, unsigned mask);
+/* Stop before closing the descriptor. Inactive watchers are fine, here and in every other stop function. */
+void evf_io_stop(struct evf_io *io);
+/* Stop, when the descriptor turns out to have been closed before. Another process may hold the file open, and the
+ * kernel would report it for ever: the loop makes its kernel objects anew. */
+void evf_io_stop_closed(struct evf_io *io);
+/* The active watcher of a descriptor, or NULL. */
+struct evf_io *evf_io_find(const struct evf_loop *loop, int fd);
+
+struct evf_timer;
+typedef int (*evf_timer_cb)(struct evf_timer *timer, void *data);
+struct evf_timer {
+    struct evf_watcher w;
+    evf_timer_cb cb;
+    int64_t deadline_ns;
+    uint64_t order; /* of equal deadlines the first started fires first */
+    size_t index;   /* in its heap */
+    unsigned char clock;
+};
+/* Fires once, never early; a deadline that has passed fires in the next turn. */
+int evf_timer_start(struct evf_loop *loop, struct evf_timer *timer, enum evf_clock clock, int64_t deadline_ns,
+                    evf_timer_cb cb, void *data);
+void evf_timer_stop(struct evf_timer *timer);
+
+struct evf_idle;
+typedef int (*evf_idle_cb)(struct evf_idle *idle, void *data);
+struct evf_idle {
+    struct evf_watcher w;
+    evf_idle_cb cb;
+};
+/* Called once, at the end of the next turn, which does not block. */
+int evf_idle_start(struct evf_loop *loop, struct evf_idle *idle, evf_idle_cb cb, void *data);
+void evf_idle_stop(struct evf_idle *idle);
+
+/* ---- Signals ------------------------------------------------------------------------------------------------ */
+
+struct evf_signal;
+typedef int (*evf_signal_cb)(struct evf_signal *sig, int signo, void *data);
+struct evf_signal {
+    struct evf_watcher w;
+    evf_signal_cb cb;
+    int signo;
+    unsigned seen; /* deliveries so far */
+};
+/* Several watchers, in several loops, may watch one signal. Deliveries between two turns are merged into one call.
+ * EVF_ESIGNAL: no such signal, or KILL, STOP, or a fault. */
+int evf_signal_start(struct evf_loop *loop, struct evf_signal *sig, int signo, evf_signal_cb cb, void *data);
+void evf_signal_stop(struct evf_signal *sig);
+
+/* Records one delivery and wakes the loops. Async-signal-safe: for handlers of the host's own. */
+void evf_signal_raise(int signo);
+
+/* Who installs handlers. The default uses sigaction and restores what it found. A host with a signal table of its own
+ * (a language runtime) installs there instead, and calls evf_signal_raise when the signal arrives. */
+struct evf_signal_host {
+    int (*catch_signal)(int signo);
+    void (*release_signal)(int signo);
+};
+void evf_signal_set_host(const struct evf_signal_host *host); /* borrowed for ever; NULL: the default */
+
+/* ---- Processes ---------------------------------------------------------------------------------------------- */
+
+struct evf_process;
+/* wait_status as of waitpid; -1: the process has gone, but somebody else took its status. */
+typedef int (*evf_process_cb)(struct evf_process *process, int wait_status, void *data);
+struct evf_process {
+    struct evf_watcher w;
+    evf_process_cb cb;
+    pid_t pid;
+    int pidfd;        /* -1: watched by SIGCHLD */
+    struct evf_io io; /* of the pidfd */
+};
+/* One call when the child has ended, also if it had before. Takes the status of this child and of no other.
+ * EVF_ECHILD: not a child of this process. EVF_EEXIST: this loop watches it already. */
+int evf_process_start(struct evf_loop *loop, struct evf_process *process, pid_t pid, evf_process_cb cb, void *data);
+void evf_process_stop(struct evf_process *process); /* the child stays unreaped */
+struct evf_process *evf_process_find(const struct evf_loop *loop, pid_t pid);
+/* Leaves pidfd_open alone, as on a system without it; for tests. */
+void evf_process_use_pidfd(bool use);
+/* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */
+void evf_process_hint(void);
+
+/* ---- Forking ------------------------------------------------------------------------------------------------ */
+
+/* Counts the forks between the first process and this one: a changed value means "I am a child". */
+extern volatile sig_atomic_t evf_fork_generation;
+
+/* Around a fork that is followed by evf_fork_child_begin: blocks all signals but the synchronous faults. */
+int evf_fork_prepare(sigset_t *ret_old_mask);
+void evf_fork_restore_mask(const sigset_t *old_mask);
+
+/* In the child, signals still blocked: every inherited epoll instance, of any library, is replaced in place by an
+ * empty private one; every loop of this core is abandoned; caught signals get their default action
+ * (unless keep_signals). Returns the number of epoll instances replaced. */
+int evf_fork_child_begin(bool keep_signals);
+
+/* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process
+ * watchers. Done by the loop itself at its next use; a no-op in the process that made the loop. force: also there. */
+int evf_loop_after_fork(struct evf_loop *loop, bool force);
+/* Forgets kernel objects and watchers for ever; every start on the loop answers EVF_EABANDONED. */
+void evf_loop_abandon(struct evf_loop *loop);
+bool evf_loop_is_abandoned(const struct evf_loop *loop);
+
+/* The host may tell forks that will only exec: nothing is prepared for them. Called in the child of any fork;
+ * async-signal-safe. */
+void evf_fork_set_exec_only(bool (*is_exec_only)(void));
+
+/* Number of threads of this process; 0 where the system does not tell. */
+int evf_fork_threads(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,90 @@
+/* Forking. Two ways lead into a child: a fork of the host's own, between evf_fork_prepare and evf_fork_child_begin,
+ * after which the child starts clean; and a raw fork by whomever, after which the child may go on with the very same
+ * loops (a daemon does), so that they are only made private. The pthread_atfork handler sees both. */
+#include "internal.h"
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+volatile sig_atomic_t evf_fork_generation;
+
+static bool is_ours;                   /* the fork under way is the host's own */
+static bool (*is_exec_only)(void);
+static bool initialized;
+
+void evf_fork_set_exec_only(bool (*new_is_exec_only)(void)) {
+    is_exec_only = new_is_exec_only;
+}
+
+/* In the child of every fork that goes on in this program, before any of its code. Only async-signal-safe calls. What
+ * must happen at once, because the program may close all descriptors next, happens here; a loop is re-armed at its
+ * next use. */
+static void in_child(void) {
+    if (is_exec_only != NULL && is_exec_only()) return;
+    evf_fork_generation++;
+    for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
+        struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
+        if (loop->abandoned) continue;
+        evf__signals_forget(loop);
+        evf__processes_close_fds(loop);
+        if (is_ours) continue; /* evf_fork_child_begin follows */
+        int epoll_fd = loop->backend->epoll_fd(loop->state);
+        if (epoll_fd >= 0) (void)evf__isolate_one(epoll_fd); /* failing, the loop finds it closed and makes another */
+    }
+    if (!is_ours) evf__wakeup_renew();
+}
+
+int evf__fork_init(void) {
+    if (initialized) return 0;
+    if (pthread_atfork(NULL, NULL, in_child) != 0) return EVF_ENOMEM;
+    initialized = true;
+    return 0;
+}
+
+int evf_fork_prepare(sigset_t *ret_old_mask) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+    sigset_t mask;
+    int rc = evf__fork_init();
+    if (rc < 0) return rc;
+    (void)sigfillset(&mask); /* these cannot fail on valid numbers */
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) (void)sigdelset(&mask, faults[i]);
+    if (sigprocmask(SIG_BLOCK, &mask, ret_old_mask) < 0) return EVF_ESYSTEM;
+    is_ours = true;
+    return 0;
+}
+
+void evf_fork_restore_mask(const sigset_t *old_mask) {
+    is_ours = false;
+    (void)sigprocmask(SIG_SETMASK, old_mask, NULL); /* a mask that was in force is valid */
+}
+
+static void default_actions(void) {
+    for (int signo = 1; signo < NSIG; signo++) {
+        struct sigaction action;
+        if (sigaction(signo, NULL, &action) < 0) continue; /* not a number of this system */
+        if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) continue;
+        action.sa_handler = SIG_DFL;
+        action.sa_flags = 0;
+        (void)sigaction(signo, &action, NULL); /* the C library's own may refuse; they are reset by nobody */
+    }
+}
+
+int evf_fork_child_begin(bool keep_signals) {
+    evf__wakeup_close();
+    int count = evf__isolate_all();
+    if (!keep_signals) default_actions();
+    for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next)
+        evf_loop_abandon(EVF__CONTAINER(link, struct evf_loop, all));
+    return count;
+}
+
+int evf_fork_threads(void) {
+#ifdef __linux__
+    /* A directory has one link for itself, one for its name, one for each directory in it. */
+    struct stat st;
+    return stat("/proc/self/task", &st) == 0 && st.st_nlink > 2 ? (int)st.st_nlink - 2 : 0;
+#else
+    return 0;
+#endif
+}

@@ -1,0 +1,315 @@
+/* A loop and its turn: changed interest to the backend, wait, let the host run its signals, collect what is due,
+ * deliver. Callbacks run in deliver() and nowhere else, so no backend is ever entered twice or left by an exception. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct evf_link evf__loops = {&evf__loops, &evf__loops};
+
+int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock) {
+    return loop->hooks.now(loop->hooks.data, clock);
+}
+
+int64_t evf_loop_now(struct evf_loop *loop, enum evf_clock clock) {
+    return evf__now(loop, clock);
+}
+
+/* ---- Watchers in general ------------------------------------------------------------------------------------ */
+
+int evf__watcher_check(struct evf_loop *loop, const struct evf_watcher *watcher) {
+    if (watcher->loop != NULL) return EVF_EEXIST;
+    return evf_loop_after_fork(loop, false);
+}
+
+void evf__watcher_start(struct evf_loop *loop, struct evf_watcher *watcher, enum evf_watcher_kind kind, void *data) {
+    watcher->loop = loop;
+    watcher->kind = (unsigned char)kind;
+    watcher->data = data;
+    watcher->ready.next = watcher->ready.prev = NULL;
+    watcher->link.next = watcher->link.prev = NULL;
+    if (!watcher->internal) loop->watchers++;
+}
+
+void evf__watcher_stop(struct evf_watcher *watcher) {
+    evf__list_remove(&watcher->ready);
+    evf__list_remove(&watcher->link);
+    if (!watcher->internal) watcher->loop->watchers--;
+    watcher->loop = NULL;
+}
+
+void evf__ready(struct evf_loop *loop, struct evf_watcher *watcher) {
+    if (watcher->ready.next == NULL) evf__list_append(&loop->ready, &watcher->ready);
+}
+
+int evf_idle_start(struct evf_loop *loop, struct evf_idle *idle, evf_idle_cb cb, void *data) {
+    if (cb == NULL) return EVF_EINVAL;
+    idle->w.internal = false;
+    int rc = evf__watcher_check(loop, &idle->w);
+    if (rc < 0) return rc;
+    idle->cb = cb;
+    evf__watcher_start(loop, &idle->w, EVF_WATCHER_IDLE, data);
+    evf__list_append(&loop->idles, &idle->w.link);
+    return 0;
+}
+
+void evf_idle_stop(struct evf_idle *idle) {
+    if (idle->w.loop != NULL) evf__watcher_stop(&idle->w);
+}
+
+/* ---- Life --------------------------------------------------------------------------------------------------- */
+
+static const char *find_method(const struct evf_backend *backend, const char *method) {
+    for (const char *const *known = backend->methods; *known != NULL; known++) {
+        if (method == NULL || strcmp(*known, method) == 0) return *known;
+    }
+    return NULL;
+}
+
+int evf_loop_new(const struct evf_backend *backend, const char *method, const struct evf_loop_hooks *hooks,
+                 struct evf_loop **ret_loop) {
+    int rc = evf__fork_init();
+    if (rc < 0) return rc;
+    const char *known = find_method(backend, method);
+    if (known == NULL) return EVF_EINVAL;
+
+    struct evf_loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL) return EVF_ENOMEM;
+    if (hooks != NULL) loop->hooks = *hooks;
+    if (loop->hooks.now == NULL) loop->hooks.now = evf_clock_now;
+    loop->backend = backend;
+    loop->method = known;
+    loop->host = (struct evf_host){evf__io_host_ready, evf__io_host_closed, loop};
+    loop->generation = evf_fork_generation;
+    evf__list_init(&loop->ready);
+    evf__list_init(&loop->idles);
+    evf__list_init(&loop->signals);
+    evf__list_init(&loop->processes);
+
+    rc = backend->open(&loop->host, known, &loop->state);
+    if (rc < 0) goto cannot_open;
+    rc = evf__io_init(loop);
+    if (rc < 0) goto cannot_wake_up;
+    evf__list_append(&evf__loops, &loop->all);
+    *ret_loop = loop;
+    return 0;
+
+cannot_wake_up:
+    backend->close(loop->state);
+cannot_open:
+    free(loop->fds);
+    free(loop->changes);
+    free(loop);
+    return rc;
+}
+
+static void stop_all(struct evf_loop *loop) {
+    while (!evf__list_is_empty(&loop->idles)) evf__watcher_stop(EVF__WATCHER_OF_LINK(loop->idles.next));
+    while (!evf__list_is_empty(&loop->signals))
+        evf_signal_stop(EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->signals.next), struct evf_signal, w));
+    while (!evf__list_is_empty(&loop->processes))
+        evf_process_stop(EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w));
+    /* What is due has left its list and waits for delivery. */
+    while (!evf__list_is_empty(&loop->ready)) {
+        struct evf_watcher *watcher = EVF__WATCHER_OF_READY(loop->ready.next);
+        if (watcher->kind == EVF_WATCHER_IO)
+            evf_io_stop(EVF__CONTAINER(watcher, struct evf_io, w));
+        else
+            evf__watcher_stop(watcher);
+    }
+    evf__timers_clear(loop);
+    evf__io_clear(loop);
+}
+
+void evf_loop_abandon(struct evf_loop *loop) {
+    if (loop->abandoned) return;
+    stop_all(loop);
+    loop->backend->close(loop->state);
+    loop->state = NULL;
+    loop->abandoned = true;
+}
+
+bool evf_loop_is_abandoned(const struct evf_loop *loop) {
+    return loop->abandoned;
+}
+
+void evf_loop_free(struct evf_loop *loop) {
+    if (loop == NULL) return;
+    /* An inherited loop must not touch what its parent uses; without private objects only memory is given back. */
+    if (!loop->abandoned && evf_loop_after_fork(loop, false) < 0) loop->state = NULL;
+    evf_loop_abandon(loop);
+    evf__list_remove(&loop->all);
+    free(loop);
+}
+
+int evf_loop_after_fork(struct evf_loop *loop, bool force) {
+    if (loop->abandoned) return EVF_EABANDONED;
+    bool is_child = loop->generation != evf_fork_generation;
+    if (!is_child && !loop->wants_rearm && !force) return 0;
+
+    loop->generation = evf_fork_generation;
+    loop->wants_rearm = true; /* until all of it has succeeded */
+    if (is_child) evf__processes_drop(loop);
+
+    /* A program that became a daemon may have closed every descriptor, ours too, and opened files of its own. */
+    int epoll_fd = loop->backend->epoll_fd(loop->state);
+    bool forgotten = epoll_fd >= 0 && !evf__is_epoll(epoll_fd);
+    if (!evf__wakeup_is_ours()) evf__wakeup_forget();
+    int wake_fd = evf__wakeup_open();
+    if (wake_fd < 0) return wake_fd;
+    if (loop->wake.fd != wake_fd) evf_io_stop(&loop->wake);
+    if (loop->wake.w.loop == NULL) {
+        int rc = evf__io_init(loop);
+        if (rc < 0) return rc;
+    }
+    int rc = loop->backend->after_fork(loop->state, forgotten);
+    if (rc < 0) return rc;
+    evf__io_rearm_all(loop);
+    loop->wants_rearm = false;
+    return 0;
+}
+
+const char *evf_loop_backend(const struct evf_loop *loop) {
+    return loop->backend->name;
+}
+
+const char *evf_loop_method(const struct evf_loop *loop) {
+    return loop->method;
+}
+
+size_t evf_loop_watchers(const struct evf_loop *loop) {
+    return loop->watchers;
+}
+
+bool evf_loop_verify(const struct evf_loop *loop) {
+    return !loop->abandoned && loop->backend->verify(loop->state) == 0;
+}
+
+/* ---- One turn ----------------------------------------------------------------------------------------------- */
+
+static int run_pending(struct evf_loop *loop, bool *ran) {
+    if (loop->hooks.has_pending == NULL || !loop->hooks.has_pending(loop->hooks.data)) return 0;
+    return loop->hooks.run_pending(loop->hooks.data, ran);
+}
+
+static bool must_not_block(const struct evf_loop *loop) {
+    return !evf__list_is_empty(&loop->ready) || !evf__list_is_empty(&loop->idles) || loop->always_ready_count > 0 ||
+           evf__signals_pending(loop) || evf__processes_pending(loop) ||
+           (loop->hooks.has_pending != NULL && loop->hooks.has_pending(loop->hooks.data));
+}
+
+static int wait_for_kernel(struct evf_loop *loop, int64_t timeout_ns) {
+    int rc;
+    if (loop->hooks.before_wait != NULL && (rc = loop->hooks.before_wait(loop->hooks.data)) < 0) return rc;
+    if ((rc = evf__io_flush(loop)) < 0) return rc;
+    timeout_ns = evf__timers_timeout(loop, timeout_ns);
+    /* From here a signal ends the wait through the wake-up descriptor; one that came before is seen by the check. */
+    evf__wakeup_enter();
+    if (must_not_block(loop)) timeout_ns = 0;
+    rc = loop->backend->wait(loop->state, timeout_ns);
+    evf__wakeup_leave();
+    if (loop->hooks.after_wait != NULL) {
+        int after = loop->hooks.after_wait(loop->hooks.data);
+        if (rc == 0) rc = after;
+    }
+    return rc;
+}
+
+static void collect(struct evf_loop *loop) {
+    if (loop->always_ready_count > 0) evf__io_collect(loop);
+    if (evf__processes_pending(loop)) evf__processes_collect(loop);
+    if (evf__signals_pending(loop)) evf__signals_collect(loop);
+    evf__timers_collect(loop);
+    while (!evf__list_is_empty(&loop->idles)) {
+        struct evf_watcher *watcher = EVF__WATCHER_OF_LINK(loop->idles.next);
+        evf__list_remove(&watcher->link);
+        evf__ready(loop, watcher);
+    }
+}
+
+static int deliver_one(struct evf_watcher *watcher) {
+    void *data = watcher->data;
+    switch ((enum evf_watcher_kind)watcher->kind) {
+    case EVF_WATCHER_IO: {
+        struct evf_io *io = EVF__CONTAINER(watcher, struct evf_io, w);
+        unsigned events = io->events;
+        io->events = 0;
+        return io->cb(io, events, data);
+    }
+    case EVF_WATCHER_TIMER: {
+        struct evf_timer *timer = EVF__CONTAINER(watcher, struct evf_timer, w);
+        evf__watcher_stop(watcher);
+        return timer->cb(timer, data);
+    }
+    case EVF_WATCHER_IDLE: {
+        struct evf_idle *idle = EVF__CONTAINER(watcher, struct evf_idle, w);
+        evf__watcher_stop(watcher);
+        return idle->cb(idle, data);
+    }
+    case EVF_WATCHER_SIGNAL: {
+        struct evf_signal *sig = EVF__CONTAINER(watcher, struct evf_signal, w);
+        return sig->cb(sig, sig->signo, data);
+    }
+    case EVF_WATCHER_PROCESS:
+        return evf__process_deliver(EVF__CONTAINER(watcher, struct evf_process, w));
+    }
+    return 0;
+}
+
+/* Readiness is the kernel's to repeat; after an exception old news of it would only mislead. */
+static void forget_readiness(struct evf_loop *loop) {
+    for (struct evf_link *link = loop->ready.next; link != &loop->ready;) {
+        struct evf_watcher *watcher = EVF__WATCHER_OF_READY(link);
+        link = link->next;
+        if (watcher->kind != EVF_WATCHER_IO) continue;
+        EVF__CONTAINER(watcher, struct evf_io, w)->events = 0;
+        evf__list_remove(&watcher->ready);
+    }
+}
+
+static int deliver(struct evf_loop *loop, int *count) {
+    while (!evf__list_is_empty(&loop->ready)) {
+        struct evf_watcher *watcher = EVF__WATCHER_OF_READY(loop->ready.next);
+        evf__list_remove(&watcher->ready);
+        bool internal = watcher->internal;
+        int rc = deliver_one(watcher);
+        if (!internal) ++*count;
+        if (rc < 0) {
+            forget_readiness(loop);
+            return rc;
+        }
+        if (loop->abandoned) return EVF_EABANDONED;
+        if (evf__loop_is_inherited(loop)) { /* the callback forked, and this is the child */
+            rc = evf_loop_after_fork(loop, false);
+            if (rc < 0) return rc;
+        }
+    }
+    return 0;
+}
+
+int evf_loop_run_once(struct evf_loop *loop, int64_t timeout_ns) {
+    if (timeout_ns < -1) return EVF_EINVAL;
+    int64_t deadline_ns = timeout_ns <= 0 ? 0 : evf__now(loop, EVF_CLOCK_MONOTONIC);
+    if (timeout_ns > INT64_MAX - deadline_ns) timeout_ns = INT64_MAX - deadline_ns;
+    deadline_ns += timeout_ns;
+
+    for (int count = 0;;) {
+        int rc = evf_loop_after_fork(loop, false);
+        if (rc < 0) return rc;
+        bool ran = false;
+        rc = wait_for_kernel(loop, timeout_ns);
+        if (rc < 0) return rc;
+        rc = run_pending(loop, &ran);
+        if (rc < 0) return rc;
+        rc = evf_loop_after_fork(loop, false);
+        if (rc < 0) return rc;
+        collect(loop);
+        rc = deliver(loop, &count);
+        if (rc < 0) return rc;
+        if (count > 0 || ran || timeout_ns == 0) return count;
+        if (timeout_ns > 0) {
+            timeout_ns = deadline_ns - evf__now(loop, EVF_CLOCK_MONOTONIC);
+            if (timeout_ns <= 0) return count;
+        }
+    }
+}
