@@ -1,0 +1,45 @@
+/* The Perl interface: takes arguments apart and hands over to the glue. One file for each package. */
+#include "glue.h"
+
+/* Options of a method called with key => value pairs. */
+struct option {
+    const char *name;
+    SV *value; /* NULL: not given */
+};
+
+static void take_options(pTHX_ const char *operation, SV **arguments, I32 count, struct option *options, size_t known) {
+    if (count % 2 != 0)
+        glue_throw(aTHX_ EVF_EINVAL, operation, NULL, "arguments are not pairs of name => value");
+    for (I32 i = 0; i < count; i += 2) {
+        const char *name = SvPV_nolen(arguments[i]);
+        size_t found = 0;
+        while (found < known && strNE(name, options[found].name)) found++;
+        if (found == known) glue_throw(aTHX_ EVF_EINVAL, operation, arguments[i], "unknown option '%s'", name);
+        options[found].value = arguments[i + 1];
+    }
+}
+
+static SV *take_code(pTHX_ const char *operation, const char *name, SV *code) {
+    if (code == NULL) glue_throw(aTHX_ EVF_EINVAL, operation, NULL, "'%s' is missing", name);
+    if (!glue_is_code(aTHX_ code))
+        glue_throw(aTHX_ EVF_EINVAL, operation, code, "'%s' is not code: '%" SVf "'", name,
+                   SVfARG(SvOK(code) ? code : sv_2mortal(newSVpvs("undef"))));
+    return code;
+}
+
+static pid_t take_pid(pTHX_ const char *operation, SV *pid) {
+    if (!SvOK(pid) || !looks_like_number(pid) || SvNV(pid) != (NV)SvIV(pid) || SvIV(pid) < 0 || SvIV(pid) > INT_MAX)
+        glue_throw(aTHX_ EVF_EINVAL, operation, pid, "not a process id: '%" SVf "'",
+                   SVfARG(SvOK(pid) ? pid : sv_2mortal(newSVpvs("undef"))));
+    return (pid_t)SvIV(pid);
+}
+
+MODULE = EventLoop::Fork    PACKAGE = EventLoop::Fork::Loop
+
+PROTOTYPES: DISABLE
+
+BOOT:
+    glue_signals_boot(aTHX);
+    glue_fork_boot();
+
+INCLUDE: loop.xsi

@@ -1,0 +1,134 @@
+/* Errors, the trampoline, and what Perl values mean to the core. */
+#include "glue.h"
+
+#include <math.h>
+
+/* ---- Errors ------------------------------------------------------------------------------------------------- */
+
+static bool is_ours(const char *package) {
+    static const char *const prefixes[] = {"EventLoop::Fork", "IO::Async::Loop"};
+    for (size_t i = 0; package != NULL && i < C_ARRAY_LENGTH(prefixes); i++) {
+        size_t length = strlen(prefixes[i]);
+        if (strnEQ(package, prefixes[i], length) && (package[length] == '\0' || package[length] == ':')) return true;
+    }
+    return false;
+}
+
+/* Tests and examples of this distribution are callers like any other. */
+static bool is_caller(pTHX_ const COP *cop) {
+    const char *package = CopSTASHPV(cop);
+    return package == NULL || strstr(package, "::Test") != NULL || !is_ours(package);
+}
+
+static const COP *find_caller(pTHX) {
+    const COP *cop = PL_curcop;
+    for (I32 level = 0; !is_caller(aTHX_ cop); level++) {
+        const PERL_CONTEXT *context = caller_cx(level, NULL);
+        if (context == NULL) return PL_curcop;
+        cop = context->blk_oldcop;
+    }
+    return cop;
+}
+
+void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *format, ...) {
+    HV *error = newHV();
+    const COP *caller = find_caller(aTHX);
+    va_list arguments;
+    va_start(arguments, format);
+    SV *message = vnewSVpvf(format, &arguments);
+    va_end(arguments);
+    (void)hv_stores(error, "name", newSVpv(evf_error_name(code), 0));
+    (void)hv_stores(error, "code", newSViv(code));
+    (void)hv_stores(error, "operation", newSVpv(operation, 0));
+    (void)hv_stores(error, "value", value != NULL ? newSVsv(value) : newSV(0));
+    (void)hv_stores(error, "message", message);
+    (void)hv_stores(error, "file", newSVpv(CopFILE(caller) != NULL ? CopFILE(caller) : "?", 0));
+    (void)hv_stores(error, "line", newSVuv((UV)CopLINE(caller)));
+    croak_sv(sv_2mortal(
+        sv_bless(newRV_noinc((SV *)error), gv_stashpvs("EventLoop::Fork::Error", GV_ADD))));
+}
+
+/* ---- The trampoline ----------------------------------------------------------------------------------------- */
+
+int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
+    dSP;
+    const int saved_errno = errno;
+    int rc = 0;
+    /* A context stack of its own: last, next and goto find nothing of the caller's to leave by. */
+    PUSHSTACKi(PERLSI_REQUIRE);
+    ENTER;
+    SAVETMPS;
+    if (SvROK(ERRSV) || SvTRUE(ERRSV)) save_scalar(PL_errgv); /* local $@, where there is something to keep */
+    PUSHMARK(SP);
+    EXTEND(SP, count);
+    for (int i = 0; i < count; i++) PUSHs(sv_2mortal(arguments[i]));
+    PUTBACK;
+    (void)call_sv(code, G_VOID | G_DISCARD | G_EVAL);
+    /* An exception object may be false. */
+    if (SvROK(ERRSV) || SvTRUE(ERRSV)) {
+        *ret_error = newSVsv(ERRSV);
+        rc = EVF_ECALLBACK;
+    }
+    FREETMPS;
+    LEAVE;
+    POPSTACK;
+    errno = saved_errno;
+    return rc;
+}
+
+/* ---- Values ------------------------------------------------------------------------------------------------- */
+
+bool glue_is_code(pTHX_ SV *code) {
+    SvGETMAGIC(code);
+    if (!SvROK(code)) return false;
+    if (SvTYPE(SvRV(code)) == SVt_PVCV) return true;
+    return SvAMAGIC(code) && gv_fetchmeth_pvn(SvSTASH(SvRV(code)), "(&{}", 4, -1, 0) != NULL;
+}
+
+int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seconds) {
+    const NV limit = 9.0e18; /* below INT64_MAX: 285 years */
+    SvGETMAGIC(seconds);
+    if (!SvOK(seconds) || !(SvNIOK(seconds) || looks_like_number(seconds)))
+        glue_throw(aTHX_ EVF_EINVAL, operation, seconds, "%s is not a number: '%" SVf "'", name,
+                   SVfARG(SvOK(seconds) ? seconds : sv_2mortal(newSVpvs("undef"))));
+    NV value = SvNV_nomg(seconds);
+    if (value != value) glue_throw(aTHX_ EVF_EINVAL, operation, seconds, "%s is not a number: NaN", name);
+    value *= 1e9;
+    if (value >= limit) return (int64_t)limit;
+    if (value <= -limit) return (int64_t)-limit;
+    return (int64_t)value;
+}
+
+static int fileno_by_method(pTHX_ SV *handle) {
+    int fd = -1;
+    dSP;
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    XPUSHs(handle);
+    PUTBACK;
+    if (call_method("fileno", G_SCALAR | G_EVAL | G_KEEPERR) == 1) {
+        SPAGAIN;
+        SV *number = POPs;
+        if (SvOK(number) && looks_like_number(number)) fd = (int)SvIV(number);
+        PUTBACK;
+    }
+    FREETMPS;
+    LEAVE;
+    return fd;
+}
+
+int glue_fileno(pTHX_ SV *handle) {
+    SvGETMAGIC(handle);
+    SV *target = SvROK(handle) ? SvRV(handle) : handle;
+    IO *io = NULL;
+    if (isGV_with_GP(target))
+        io = GvIO((GV *)target);
+    else if (SvTYPE(target) == SVt_PVIO)
+        io = (IO *)target;
+    if (io != NULL && !SvTIED_mg((SV *)io, PERL_MAGIC_tiedscalar)) {
+        PerlIO *file = IoIFP(io) != NULL ? IoIFP(io) : IoOFP(io);
+        return file != NULL ? PerlIO_fileno(file) : -1;
+    }
+    return SvROK(handle) && SvOBJECT(target) ? fileno_by_method(aTHX_ handle) : -1;
+}

@@ -1,0 +1,130 @@
+/* What lies between Perl and the core: errors, the one trampoline, handles, and the state of a loop's Perl side. Only
+ * files that include this one know both. */
+#ifndef GLUE_H
+#define GLUE_H
+
+#define PERL_NO_GET_CONTEXT
+#include "EXTERN.h"
+#include "perl.h"
+
+#include "XSUB.h"
+
+#include "core/backend.h"
+#include "core/evf.h"
+
+#ifdef __GNUC__
+#pragma GCC visibility push(hidden) /* nobody outside of this object */
+#endif
+
+#define GLUE_IO_CALLBACKS 3 /* read, write, hang-up: bit i of the core's events */
+
+/* A watch_io. Owned by its loop's list. */
+struct glue_io {
+    struct evf_io io;
+    struct glue_loop *loop;
+    struct glue_io *next, *prev;
+    SV *handle; /* a reference of our own: it keeps the descriptor open */
+    SV *code[GLUE_IO_CALLBACKS];
+    unsigned fresh;    /* callbacks set while the watcher's events are delivered: not for these events */
+    unsigned delivers; /* deliveries under way, nested ones counted */
+    bool is_removed;   /* freed by the last of them */
+};
+
+/* A watch_time or watch_idle. Its id is its index and a generation, so that an old id never means a new watch. */
+struct glue_slot {
+    union {
+        struct evf_timer timer;
+        struct evf_idle idle;
+    } w;
+    struct glue_loop *loop;
+    SV *code; /* NULL: free */
+    U32 index, generation;
+    bool is_idle;
+    struct glue_slot *next_free;
+};
+
+/* A watch_signal or watch_process. Owned by its loop's list. */
+struct glue_signal {
+    struct evf_signal sig;
+    struct glue_loop *loop;
+    struct glue_signal *next;
+    SV *code;
+};
+
+struct glue_process {
+    struct evf_process process;
+    struct glue_loop *loop;
+    struct glue_process *next;
+    SV *code;
+};
+
+/* Hangs by magic on the Perl object, whatever that is, and dies with it. */
+struct glue_loop {
+    struct evf_loop *evf;
+    SV *object;       /* borrowed: the object owns us */
+    bool is_io_async; /* keeps IO::Async's contract where it differs from ours */
+    bool calls_wait;  /* pre_wait and post_wait of the object */
+    SV *error;        /* what ended the turn, between the trampoline and the croak */
+    struct glue_io *ios;
+    struct glue_signal *signals;
+    struct glue_process *processes;
+    struct glue_slot **slots, *free_slots;
+    U32 slots_count, slots_size;
+    PerlInterpreter *perl;
+};
+
+/* ---- glue.c ------------------------------------------------------------------------------------------------- */
+
+/* Throws an EventLoop::Fork::Error that names the first caller outside of this distribution. value may be NULL. */
+void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *format, ...)
+    __attribute__((noreturn, format(printf, 5, 6)));
+
+/* The trampoline: calls Perl so that nothing leaves but by return. 0, or EVF_ECALLBACK with the exception in
+ * *ret_error (the caller's to free). Arguments are taken over. */
+int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error);
+
+/* The number of the open descriptor behind a handle, or -1. May call the handle's fileno. */
+int glue_fileno(pTHX_ SV *handle);
+
+bool glue_is_code(pTHX_ SV *code);
+/* Seconds to nanoseconds, limited to what a deadline can hold. Throws on what is not a number. */
+int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seconds);
+
+/* ---- glue_loop.c, glue_signals.c, glue_fork.c -------------------------------------------------------------------- */
+
+struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *backend, const char *method,
+                                   bool is_io_async, bool calls_wait);
+/* Throws when self is no loop. */
+struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation);
+int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns);
+
+void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes);
+void glue_unwatch_io(pTHX_ struct glue_loop *loop, SV *handle, unsigned mask);
+UV glue_watch_time(pTHX_ struct glue_loop *loop, enum evf_clock clock, int64_t deadline_ns, SV *code);
+UV glue_watch_idle(pTHX_ struct glue_loop *loop, SV *code);
+void glue_unwatch_slot(pTHX_ struct glue_loop *loop, UV id, bool is_idle);
+void glue_watch_signal(pTHX_ struct glue_loop *loop, SV *name, SV *code);
+void glue_unwatch_signal(pTHX_ struct glue_loop *loop, SV *name);
+void glue_watch_process(pTHX_ struct glue_loop *loop, pid_t pid, SV *code);
+int glue_start_process(pTHX_ struct glue_loop *loop, pid_t pid, SV *code); /* the same without an exception */
+void glue_unwatch_process(pTHX_ struct glue_loop *loop, pid_t pid);
+
+void glue_signals_boot(pTHX);
+int glue_signal_number(pTHX_ SV *name); /* -1: unknown */
+void glue_signals_reset(pTHX);          /* in a child: every handler in %SIG to DEFAULT */
+void glue_signals_drop_pending(pTHX);
+bool glue_signals_has_pending(void *data);
+int glue_signals_run_pending(void *data, bool *ran);
+
+struct glue_fork_options {
+    SV *code, *on_exit, *name;
+    bool keep_signals, keep_srand;
+};
+void glue_fork_boot(void);
+/* In the parent the child's pid. Does not return in the child. */
+pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
+#endif

@@ -1,0 +1,161 @@
+/* The fork protocol, Perl's part. In the parent: flush, block signals, fork through perl's own wrapper, open the
+ * process descriptor before anything can reap, unblock. In the child: signals, loops and singletons clean before any
+ * Perl code runs; then the code on stacks of its own, so that neither die nor exit unwinds into the parent's frames;
+ * then flush and _exit. */
+#include "glue.h"
+
+#include <dirent.h>
+
+/* ---- Which forks only exec ---------------------------------------------------------------------------------- */
+
+static bool is_exec_only(void) {
+    dTHX;
+    if (aTHX == NULL || PL_op == NULL) return false;
+    switch (PL_op->op_type) {
+    case OP_SYSTEM:
+    case OP_BACKTICK:
+    case OP_EXEC:
+    case OP_GLOB:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void glue_fork_boot(void) {
+    evf_fork_set_exec_only(is_exec_only);
+}
+
+/* ---- Threads ------------------------------------------------------------------------------------------------ */
+
+static void append_thread_names(pTHX_ SV *message) {
+    DIR *directory = opendir("/proc/self/task");
+    if (directory == NULL) return;
+    const struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL) {
+        char path[300], name[64];
+        if (entry->d_name[0] == '.') continue;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file == NULL) continue;
+        if (fgets(name, sizeof name, file) != NULL)
+            sv_catpvf(message, " %s (%.*s)", entry->d_name, (int)strcspn(name, "\n"), name);
+        (void)fclose(file);
+    }
+    (void)closedir(directory);
+}
+
+/* Only the thread that forks exists in the child; locks that others hold stay locked there for ever. */
+static void warn_of_threads(pTHX) {
+    static bool has_warned;
+    int threads = has_warned ? 1 : evf_fork_threads();
+    if (threads <= 1) return;
+    has_warned = true;
+    SV *message = sv_2mortal(newSVpvf("EventLoop::Fork: fork with %d threads; the child has only this one:", threads));
+    append_thread_names(aTHX_ message);
+    Perl_warn(aTHX_ "%" SVf "\n", SVfARG(message));
+}
+
+/* ---- The child ---------------------------------------------------------------------------------------------- */
+
+static void set_variable(pTHX_ const char *name, SV *value) {
+    SV *variable = get_sv(name, GV_ADD);
+    /* What the parent had there stays alive: its destructor is not ours to run. */
+    if (SvROK(variable)) SvREFCNT_inc_simple_void(SvRV(variable));
+    sv_setsv_mg(variable, value);
+}
+
+/* The next IO::Async::Loop->new, or EventLoop::Fork::Loop->new, makes a loop like the parent's. */
+static void renew_singletons(pTHX_ const struct glue_loop *loop) {
+    if (gv_fetchpvs("IO::Async::Loop::ONE_TRUE_LOOP", 0, SVt_PV) != NULL)
+        set_variable(aTHX_ "IO::Async::Loop::ONE_TRUE_LOOP", &PL_sv_undef);
+    if (loop->is_io_async)
+        set_variable(aTHX_ "IO::Async::Loop::LOOP", sv_2mortal(newSVpv(HvNAME(SvSTASH(loop->object)), 0)));
+    set_variable(aTHX_ "EventLoop::Fork::Loop::PARENT_BACKEND",
+                 sv_2mortal(newSVpv(evf_loop_backend(loop->evf), 0)));
+    set_variable(aTHX_ "EventLoop::Fork::Loop::PARENT_METHOD", sv_2mortal(newSVpv(evf_loop_method(loop->evf), 0)));
+}
+
+/* Calls a helper of EventLoop::Fork::Loop that prints; what it throws has nowhere to go. */
+static void report(pTHX_ const char *helper, SV *name, SV *what) {
+    SV *arguments[] = {newSVsv(name != NULL ? name : &PL_sv_undef), newSVsv(what)}, *error = NULL;
+    if (glue_call(aTHX_ (SV *)get_cv(helper, GV_ADD), arguments, 2, &error) < 0) SvREFCNT_dec(error);
+}
+
+static int exit_code_of(pTHX_ SV *value, SV *name) {
+    if (!SvOK(value)) return 255;
+    if (looks_like_number(value)) {
+        NV number = SvNV(value);
+        if (number == -1) return 255;
+        if (number >= 0 && number <= 255 && number == (NV)(int)number) return (int)number;
+    }
+    report(aTHX_ "EventLoop::Fork::Loop::_report_exit_value", name, value);
+    return 255;
+}
+
+static int run_code(pTHX_ const struct glue_fork_options *options) {
+    dSP;
+    PUSHMARK(SP);
+    int count = call_sv(options->code, G_SCALAR | G_EVAL);
+    SPAGAIN;
+    SV *value = count > 0 ? POPs : &PL_sv_undef;
+    PUTBACK;
+    if (SvROK(ERRSV) || SvTRUE(ERRSV)) {
+        report(aTHX_ "EventLoop::Fork::Loop::_report_exception", options->name, ERRSV);
+        return 255;
+    }
+    return exit_code_of(aTHX_ value, options->name);
+}
+
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, const sigset_t *mask)
+    __attribute__((noreturn));
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, const sigset_t *mask) {
+    int ret, exit_code = 255;
+    dJMPENV;
+
+    glue_signals_drop_pending(aTHX);
+    (void)evf_fork_child_begin(options->keep_signals);
+    /* New stacks, and the old ones left where they are: exit unwinds to the bottom of the stack it finds, and would
+     * run the destructors of all that the parent's frames hold. */
+    init_stacks();
+    if (!options->keep_signals) glue_signals_reset(aTHX);
+    renew_singletons(aTHX_ loop);
+    if (!options->keep_srand) PL_srand_called = FALSE;
+    evf_fork_restore_mask(mask);
+
+    JMPENV_PUSH(ret);
+    if (ret == 0)
+        exit_code = run_code(aTHX_ options);
+    else if (ret == 2) /* exit was called */
+        exit_code = STATUS_EXIT & 0xff;
+    JMPENV_POP;
+    (void)PerlIO_flush(NULL); /* a handle that cannot be written is reported by nobody at this point in perl either */
+    _exit(exit_code);
+}
+
+/* ---- The parent --------------------------------------------------------------------------------------------- */
+
+pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options) {
+    sigset_t mask;
+    if (evf_loop_is_abandoned(loop->evf))
+        glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
+    warn_of_threads(aTHX);
+    PERL_FLUSHALL_FOR_CHILD;
+    int rc = evf_fork_prepare(&mask);
+    if (rc < 0) glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
+    pid_t pid = PerlProc_fork();
+    if (pid == 0) child(aTHX_ loop, options, &mask);
+    if (pid < 0) {
+        int saved_errno = errno;
+        evf_fork_restore_mask(&mask);
+        glue_throw(aTHX_ EVF_EFORK, "fork", NULL, "cannot fork: %s%s", Strerror(saved_errno),
+                   saved_errno == EAGAIN ? " (a limit on processes: ulimit -u, or pids.max of the cgroup)" : "");
+    }
+    /* Before the signals are let in: nothing can have reaped the child. */
+    if (options->on_exit != NULL) rc = glue_start_process(aTHX_ loop, pid, options->on_exit);
+    evf_fork_restore_mask(&mask);
+    if (rc < 0)
+        glue_throw(aTHX_ rc, "fork", sv_2mortal(newSViv((IV)pid)), "process %ld runs, but cannot be watched: %s",
+                   (long)pid, evf_error_text(rc));
+    return pid;
+}

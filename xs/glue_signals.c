@@ -1,0 +1,175 @@
+/* Signals between Perl and the core. A watched signal is a handler in %SIG that tells the core, so a program sees it
+ * there, may save it, replace it and put it back. Perl's own C handler is wrapped: whatever it defers, it now also
+ * wakes the loop, so that no handler waits for the end of a wait. */
+#include "glue.h"
+
+#if defined(PERL_USE_3ARG_SIGHANDLER) || (PERL_VERSION < 32 && defined(HAS_SIGACTION) && defined(SA_SIGINFO))
+#define HANDLER_HAS_3_ARGUMENTS
+#endif
+
+/* ---- Perl's C handler, wrapped ------------------------------------------------------------------------------ */
+
+static Sighandler_t perls_handler;
+
+static void tell_loops(int signo) {
+    if (signo == SIGCHLD)
+        evf_process_hint();
+    else
+        evf_wakeup();
+}
+
+#ifdef HANDLER_HAS_3_ARGUMENTS
+static Signal_t wrapper(int signo, siginfo_t *info, void *context) {
+    perls_handler(signo, info, context);
+    tell_loops(signo);
+}
+#else
+static Signal_t wrapper(int signo) {
+    perls_handler(signo);
+    tell_loops(signo);
+}
+#endif
+
+static bool is_perls(const struct sigaction *action) {
+#ifdef HANDLER_HAS_3_ARGUMENTS
+    return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == perls_handler;
+#else
+    return action->sa_handler == perls_handler;
+#endif
+}
+
+/* PL_csighandlerp is what perl installs for every handler in %SIG. Those that are there already are changed here. */
+static void wrap_perls_handler(pTHX) {
+    if (PL_csighandlerp == wrapper) return;
+    perls_handler = PL_csighandlerp;
+    PL_csighandlerp = wrapper;
+    for (int signo = 1; signo < SIG_SIZE; signo++) {
+        struct sigaction action;
+        if (sigaction(signo, NULL, &action) < 0 || !is_perls(&action)) continue;
+#ifdef HANDLER_HAS_3_ARGUMENTS
+        action.sa_sigaction = wrapper;
+#else
+        action.sa_handler = wrapper;
+#endif
+        (void)sigaction(signo, &action, NULL); /* it took the same action before */
+    }
+}
+
+/* ---- %SIG --------------------------------------------------------------------------------------------------- */
+
+static CV *proxies[SIG_SIZE]; /* one for each watched signal, kept for ever */
+static SV *found[SIG_SIZE];   /* what %SIG held before, while watched */
+
+XS(XS_proxy);
+XS(XS_proxy) {
+    dXSARGS;
+    PERL_UNUSED_VAR(items);
+    evf_signal_raise((int)XSANY.any_i32);
+    XSRETURN_EMPTY;
+}
+
+static SV *element(pTHX_ const char *name) {
+    HV *handlers = get_hv("SIG", GV_ADD);
+    SV **element = hv_fetch(handlers, name, (I32)strlen(name), 1);
+    return element != NULL ? *element : NULL;
+}
+
+static int catch_signal(int signo) {
+    dTHX;
+    SV *handler = element(aTHX_ PL_sig_name[signo]);
+    if (handler == NULL) return EVF_ENOMEM;
+    if (proxies[signo] == NULL) {
+        proxies[signo] = newXS(NULL, XS_proxy, __FILE__);
+        CvXSUBANY(proxies[signo]).any_i32 = signo;
+    }
+    SvGETMAGIC(handler);
+    found[signo] = newSVsv(handler);
+    SV *reference = newRV_inc((SV *)proxies[signo]);
+    sv_setsv_mg(handler, reference);
+    SvREFCNT_dec(reference);
+    return 0;
+}
+
+static void release_signal(int signo) {
+    dTHX;
+    SV *before = found[signo];
+    found[signo] = NULL;
+    if (before == NULL) return;
+    SV *handler = element(aTHX_ PL_sig_name[signo]);
+    SvGETMAGIC(handler);
+    /* Who has set another handler since keeps it. */
+    if (SvROK(handler) && SvRV(handler) == (SV *)proxies[signo]) {
+        if (SvOK(before))
+            sv_setsv_mg(handler, before);
+        else
+            sv_setpvs_mg(handler, "DEFAULT");
+    }
+    SvREFCNT_dec(before);
+}
+
+int glue_signal_number(pTHX_ SV *name) {
+    SvGETMAGIC(name);
+    if (!SvOK(name) || SvROK(name)) return -1;
+    const char *text = SvPV_nomg_nolen(name);
+    for (int i = 1; i < SIG_SIZE && PL_sig_name[i] != NULL; i++) {
+        if (strEQ(PL_sig_name[i], text)) return PL_sig_num[i];
+    }
+    return -1;
+}
+
+/* ---- In a turn ---------------------------------------------------------------------------------------------- */
+
+static CV *run_handlers;
+
+XS(XS_run_handlers);
+XS(XS_run_handlers) {
+    dXSARGS;
+    PERL_UNUSED_VAR(items);
+    PERL_ASYNC_CHECK();
+    XSRETURN_EMPTY;
+}
+
+bool glue_signals_has_pending(void *data) {
+    struct glue_loop *loop = data;
+    dTHXa(loop->perl);
+    PERL_UNUSED_CONTEXT;
+    return PL_sig_pending != 0;
+}
+
+int glue_signals_run_pending(void *data, bool *ran) {
+    struct glue_loop *loop = data;
+    dTHXa(loop->perl);
+    *ran = true;
+    return glue_call(aTHX_ (SV *)run_handlers, NULL, 0, &loop->error);
+}
+
+/* ---- In a child --------------------------------------------------------------------------------------------- */
+
+void glue_signals_drop_pending(pTHX) {
+    PL_sig_pending = 0;
+    if (PL_psig_pend != NULL) Zero(PL_psig_pend, SIG_SIZE, int);
+}
+
+/* Through the elements' magic, so that perl knows it too. Handlers may be code, globs or names. */
+void glue_signals_reset(pTHX) {
+    HV *handlers = get_hv("SIG", 0);
+    if (handlers == NULL) return;
+    for (int i = 1; i < SIG_SIZE && PL_sig_name[i] != NULL; i++) {
+        SV **handler = hv_fetch(handlers, PL_sig_name[i], (I32)strlen(PL_sig_name[i]), 0);
+        if (handler == NULL) continue;
+        SvGETMAGIC(*handler);
+        if (!SvOK(*handler)) continue;
+        if (!SvROK(*handler) && !isGV_with_GP(*handler)) {
+            const char *text = SvPV_nomg_nolen(*handler);
+            if (*text == '\0' || strEQ(text, "IGNORE") || strEQ(text, "DEFAULT")) continue;
+        }
+        sv_setpvs_mg(*handler, "DEFAULT");
+    }
+}
+
+void glue_signals_boot(pTHX) {
+    static const struct evf_signal_host host = {catch_signal, release_signal};
+    wrap_perls_handler(aTHX);
+    if (run_handlers == NULL) run_handlers = newXS(NULL, XS_run_handlers, __FILE__);
+    evf_signal_set_host(&host);
+}
