@@ -1,0 +1,106 @@
+package EventLoop::Fork::Child;
+
+use strict;
+use warnings;
+
+use Config;
+use EventLoop::Fork::Loop;
+
+our $VERSION = '0.001';
+
+my @SIGNAL_NAMES = split / /, $Config{sig_name};
+
+sub _new {
+    my ($class, %self) = @_;
+    return bless {%self}, $class;
+}
+
+sub pid         { return $_[0]{pid} }
+sub name        { return $_[0]{name} }
+sub wait_status { return $_[0]{wait_status} }
+sub is_running  { return defined $_[0]{wait_status} ? 0 : 1 }
+
+# Never a pid that has been reaped: the number may be another process by now.
+sub kill {
+    my ($self, $signal) = @_;
+    return 0 unless $self->is_running;
+    return CORE::kill($signal, $self->{pid});
+}
+
+sub exit_reason {
+    my ($self) = @_;
+    my $status = $self->{wait_status};
+    return 'running' unless defined $status;
+    return 'gone, status unknown' if $status == -1;
+    my $signal = $status & 127;
+    return 'exit ' . ($status >> 8) unless $signal;
+    return 'killed by SIG' . ($SIGNAL_NAMES[$signal] || $signal) . ($status & 128 ? ' (core dumped)' : '');
+}
+
+# In the child: a fresh loop of the parent's kind.
+sub loop {
+    my ($self) = @_;
+    return $self->{loop} ||= $self->{loop_class}->new;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Child - the parent's handle on one forked child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork;
+    use EventLoop::Fork::Loop;
+
+    my $loop  = EventLoop::Fork::Loop->new;
+    my $child = EventLoop::Fork->fork(
+        loop    => $loop,
+        name    => 'sum',
+        code    => sub { my ($self) = @_; return 7 },
+        on_exit => sub { my ($child) = @_; print $child->exit_reason, "\n"; $loop->stop },    # exit 7
+    );
+    $loop->run;
+
+=head1 DESCRIPTION
+
+Made by C<< EventLoop::Fork->fork >>. The same object is given to C<code> in the child.
+
+=head1 METHODS
+
+=head2 pid
+
+=head2 name
+
+As given to C<fork>, or C<undef>.
+
+=head2 kill
+
+    $child->kill('TERM');
+
+Sends a signal; the number of processes that got it. A child that has ended gets none, whoever has its pid by now.
+
+=head2 is_running
+
+True until its end has arrived through the loop.
+
+=head2 wait_status
+
+The status as in C<$?>, or C<undef> while it runs. -1: it has gone, but somebody else took its status.
+
+=head2 exit_reason
+
+The status in words: C<exit 3>, C<killed by SIGTERM>, C<running>.
+
+=head2 loop
+
+In the child: a new loop of the same kind as the parent's, made on first use.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>
+
+=cut

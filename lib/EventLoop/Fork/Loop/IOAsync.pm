@@ -1,0 +1,77 @@
+package EventLoop::Fork::Loop::IOAsync;
+
+# What IO::Async::Loop::Libev and ::Libevent share: an IO::Async loop whose watches are those of EventLoop::Fork::Loop.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use constant API_VERSION => '0.76';
+
+use EventLoop::Fork::Loop ();
+use IO::Async::Metrics '$METRICS';
+
+use parent 'IO::Async::Loop';
+
+use constant {
+    _CAN_ON_HANGUP      => 1,
+    _CAN_WATCH_ALL_PIDS => 0,    # the statuses of other people's children are theirs
+};
+
+# The same XS code serves both classes of loop: it finds the C loop by magic, not by class.
+{
+    no strict 'refs';
+    *{$_} = \&{"EventLoop::Fork::Loop::$_"}
+        for qw(backend method loop_once watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle
+        watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child post_fork);
+}
+
+sub new {
+    my ($class, %args) = @_;
+    # Before IO::Async hears of the new object: it would keep it as the one true loop.
+    my ($address, $method) = EventLoop::Fork::Loop::_choose($class->_backend, delete $args{method});
+    for my $name (sort keys %args) {
+        EventLoop::Fork::Loop::_fail('EVF_EINVAL', $name, "unknown option '$name'");
+    }
+    my $self  = $class->SUPER::__new;
+    my $waits = defined $METRICS || $class->can('pre_wait') != \&IO::Async::Loop::pre_wait;
+    if (!eval { EventLoop::Fork::Loop::_attach($self, $address, $method, 1, $waits ? 1 : 0); 1 }) {
+        my $error = $@;
+        undef $IO::Async::Loop::ONE_TRUE_LOOP
+            if defined $IO::Async::Loop::ONE_TRUE_LOOP && $IO::Async::Loop::ONE_TRUE_LOOP == $self;
+        die $error;
+    }
+    return $self;
+}
+
+sub is_running { return $_[0]{running} ? 1 : 0 }
+
+sub later {
+    my ($self, $code) = @_;
+    return $code ? EventLoop::Fork::Loop::_later($self, $code) : $self->SUPER::later;
+}
+
+sub fork {
+    my ($self, %args) = @_;
+    # IO::Async passes over names it does not know.
+    my @known = map { exists $args{$_} ? ($_ => $args{$_}) : () } qw(code on_exit keep_signals name keep_srand);
+    my $pid   = EventLoop::Fork::Loop::fork($self, @known);
+    $METRICS and $METRICS->inc_counter('forks');
+    return $pid;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Loop::IOAsync - what IO::Async::Loop::Libev and ::Libevent share
+
+=head1 DESCRIPTION
+
+An L<IO::Async::Loop> whose watches, processes, signals and forks are those of L<EventLoop::Fork::Loop>. Use
+L<IO::Async::Loop::Libev> or L<IO::Async::Loop::Libevent>.
+
+=cut
