@@ -11,15 +11,7 @@
 static bool is_exec_only(void) {
     dTHX;
     if (aTHX == NULL || PL_op == NULL) return false;
-    switch (PL_op->op_type) {
-    case OP_SYSTEM:
-    case OP_BACKTICK:
-    case OP_EXEC:
-    case OP_GLOB:
-        return true;
-    default:
-        return false;
-    }
+    return PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
 }
 
 void glue_fork_boot(void) {

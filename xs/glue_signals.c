@@ -76,6 +76,9 @@ static SV *element(pTHX_ const char *name) {
 
 static int catch_signal(int signo) {
     dTHX;
+#ifdef USE_ITHREADS
+    if (PL_curinterp != aTHX) return EVF_ENOTSUP; /* perl has signal handlers in its main thread only */
+#endif
     SV *handler = element(aTHX_ PL_sig_name[signo]);
     if (handler == NULL) return EVF_ENOMEM;
     if (proxies[signo] == NULL) {
@@ -119,16 +122,6 @@ int glue_signal_number(pTHX_ SV *name) {
 
 /* ---- In a turn ---------------------------------------------------------------------------------------------- */
 
-static CV *run_handlers;
-
-XS(XS_run_handlers);
-XS(XS_run_handlers) {
-    dXSARGS;
-    PERL_UNUSED_VAR(items);
-    PERL_ASYNC_CHECK();
-    XSRETURN_EMPTY;
-}
-
 bool glue_signals_has_pending(void *data) {
     struct glue_loop *loop = data;
     dTHXa(loop->perl);
@@ -140,7 +133,8 @@ int glue_signals_run_pending(void *data, bool *ran) {
     struct glue_loop *loop = data;
     dTHXa(loop->perl);
     *ran = true;
-    return glue_call(aTHX_ (SV *)run_handlers, NULL, 0, &loop->error);
+    /* Through an XSUB, so that a handler that dies comes back as an error. */
+    return glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_run_handlers", 0), NULL, 0, &loop->error);
 }
 
 /* ---- In a child --------------------------------------------------------------------------------------------- */
@@ -170,6 +164,5 @@ void glue_signals_reset(pTHX) {
 void glue_signals_boot(pTHX) {
     static const struct evf_signal_host host = {catch_signal, release_signal};
     wrap_perls_handler(aTHX);
-    if (run_handlers == NULL) run_handlers = newXS(NULL, XS_run_handlers, __FILE__);
     evf_signal_set_host(&host);
 }

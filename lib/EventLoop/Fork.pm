@@ -54,3 +54,86 @@ sub fork {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork - fork correctly under an event loop
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork;
+    use EventLoop::Fork::Loop;
+
+    my $loop = EventLoop::Fork::Loop->new;
+
+    my $child = EventLoop::Fork->fork(
+        loop    => $loop,
+        name    => 'sum',
+        code    => sub { my ($self) = @_; return 3 },    # $self->loop is a new loop
+        on_exit => sub {
+            my ($child, $wait_status) = @_;
+            print $child->name, ': ', $child->exit_reason, "\n";    # sum: exit 3
+            $loop->stop;
+        },
+    );
+    $loop->run;
+
+=head1 DESCRIPTION
+
+A program on an event loop that forks shares more with its child than it means to: the loop object, the kernel object
+behind it, signal handlers and masks, pending signals, random numbers, buffered output. This distribution forks so that
+parent and child each have their own.
+
+=over 4
+
+=item L<EventLoop::Fork::Loop>
+
+The loop: libev, libevent or poll behind one interface.
+
+=item L<IO::Async::Loop::Libev>, L<IO::Async::Loop::Libevent>
+
+The same for programs on IO::Async.
+
+=item L<EventLoop::Fork::Test::Loop>
+
+The tests that a loop must pass, for authors of backends.
+
+=back
+
+=head1 CLASS METHODS
+
+=head2 fork
+
+    my $child = EventLoop::Fork->fork(code => sub { ... }, %options);
+
+As C<fork> of L<EventLoop::Fork::Loop>, with the same options, and:
+
+=over 4
+
+=item C<loop>
+
+A loop of this distribution. The default is the one that IO::Async uses, if it is ours, or one that is made on first use.
+
+=item C<code>
+
+Gets the L<EventLoop::Fork::Child>; its C<loop> is a new loop.
+
+=item C<on_exit>
+
+Gets the L<EventLoop::Fork::Child> and the wait status.
+
+=back
+
+Returns an L<EventLoop::Fork::Child>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Loop>, L<EventLoop::Fork::Child>, L<EventLoop::Fork::Error>
+
+=head1 LICENSE
+
+The same terms as Perl itself.
+
+=cut

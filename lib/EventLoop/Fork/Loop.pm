@@ -137,3 +137,239 @@ sub _report_exit_value {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Loop - a C event loop on libev, libevent or poll, that forks correctly
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork::Loop;
+
+    my $loop = EventLoop::Fork::Loop->new;
+
+    $loop->watch_signal(INT => sub { $loop->stop });
+    $loop->watch_io(handle => \*STDIN, on_read_ready => sub { print "input\n"; $loop->stop });
+
+    my $pid = $loop->fork(
+        code    => sub { print "in the child\n"; return 3 },
+        on_exit => sub {
+            my ($pid, $wait_status) = @_;
+            print 'exit code ', $wait_status >> 8, "\n";    # exit code 3
+            $loop->stop;
+        },
+    );
+    $loop->run;
+
+=head1 DESCRIPTION
+
+A loop with the method names of L<IO::Async::Loop>, in C. Child processes and signals are events like any other. Programs
+on IO::Async use L<IO::Async::Loop::Libev> or L<IO::Async::Loop::Libevent> instead, which are this loop with IO::Async's
+whole interface.
+
+All backends behave alike: they wait for descriptors, and everything else is done in one place. No Perl code runs inside
+libev or libevent.
+
+=head1 CONSTRUCTION
+
+=head2 new
+
+    my $loop = EventLoop::Fork::Loop->new(backend => 'libev', method => 'poll');
+
+C<backend> is C<libev>, C<libevent> or C<poll>; the default is C<EVENTLOOP_FORK_BACKEND> of the environment, or the first
+of them that is here. C<method> is how the backend asks the kernel; the default is C<EVENTLOOP_FORK_METHOD>, or the best.
+In a forked child both default to those of the parent's loop.
+
+=head2 backends
+
+    my $methods = EventLoop::Fork::Loop->backends;    # { libev => ['epoll', 'poll', ...], poll => ['poll'] }
+
+What is built and works on this machine, the best method first.
+
+=head2 backend
+
+=head2 method
+
+What the loop is on, as words.
+
+=head1 RUNNING
+
+=head2 run
+
+Runs until C<stop>; returns what was given to it. May be called again inside a callback.
+
+=head2 stop
+
+    $loop->stop(@result);
+
+Ends the innermost C<run> after the callbacks that are due.
+
+=head2 loop_once
+
+    my $count = $loop->loop_once($timeout);
+
+One turn: waits up to C<$timeout> seconds (C<undef>: until something happens) and runs what is due. Returns how many
+callbacks it ran. It also returns after a handler of C<%SIG> has run.
+
+=head2 is_running
+
+True inside C<run>.
+
+=head2 time
+
+The wall-clock time, in seconds with a fraction.
+
+=head1 WATCHES
+
+After an C<unwatch_...> has returned, its callback is not called, even if its event was due. What is started in a turn is
+first looked at in the next. An exception of a callback leaves C<run> or C<loop_once>; the loop stays usable, and what was
+due is not lost.
+
+=head2 watch_io
+
+    $loop->watch_io(
+        handle         => $handle,
+        on_read_ready  => sub { ... },
+        on_write_ready => sub { ... },
+        on_hangup      => sub { ... },
+    );
+
+One watch for each descriptor. A second call adds or replaces callbacks. The handle becomes non-blocking. An end of file
+or an error makes it ready for both; regular files are always ready. Unwatch a handle before you close it; one that was
+closed first is dropped in silence.
+
+=head2 unwatch_io
+
+    $loop->unwatch_io(handle => $handle, on_read_ready => 1);
+
+Removes the callbacks that are named with a true value.
+
+=head2 watch_time
+
+    my $id = $loop->watch_time(after => 1.5, code => sub { ... });
+    my $id = $loop->watch_time(at => time + 60, code => sub { ... });
+
+Calls C<code> once, never early. C<after> does not mind changes of the clock; C<at> follows them. Watches of one deadline
+fire in the order of their start.
+
+=head2 unwatch_time
+
+    $loop->unwatch_time($id);
+
+An id that has fired, or is undefined, is fine.
+
+=head2 watch_idle
+
+    my $id = $loop->watch_idle(when => 'later', code => sub { ... });
+
+Calls C<code> once at the end of the next turn, which does not wait. C<later> is the only C<when>.
+
+=head2 unwatch_idle
+
+    $loop->unwatch_idle($id);
+
+=head2 later
+
+    my $id = $loop->later(sub { ... });
+
+A short C<watch_idle>.
+
+=head2 watch_signal
+
+    $loop->watch_signal(TERM => sub { ... });
+
+Calls the code in a turn, once for all deliveries since the last. While it is watched, C<$SIG{TERM}> holds a code
+reference: a program may save it, set another, and put it back. A second call replaces the code. Several loops may watch
+one signal. No signal is blocked.
+
+=head2 unwatch_signal
+
+    $loop->unwatch_signal('TERM');
+
+Puts back what C<%SIG> held before, unless the program has set something else since.
+
+=head2 watch_process
+
+    $loop->watch_process($pid => sub { my ($pid, $wait_status) = @_; ... });
+
+Calls the code once, when the child has ended, also if it had ended before. C<$wait_status> is as C<$?> after
+C<waitpid>; it is -1 when somebody else took the status and the kernel does not tell it any more (Linux 6.15 and later
+does). Other children are left alone: C<system>, backticks and your own C<waitpid> get theirs.
+
+=head2 unwatch_process
+
+    $loop->unwatch_process($pid);
+
+The child is yours to wait for again.
+
+=head2 watch_child
+
+=head2 unwatch_child
+
+IO::Async's older names of the two.
+
+=head1 FORKING
+
+=head2 fork
+
+    my $pid = $loop->fork(
+        code         => sub { ...; return $exit_code },
+        on_exit      => sub { my ($pid, $wait_status) = @_; ... },
+        name         => 'resizer',
+        keep_signals => 0,
+        keep_srand   => 0,
+    );
+
+Forks, and runs C<code> in the child. Before it runs:
+
+=over 4
+
+=item *
+
+Signals have the parent's mask and default actions (ignored ones stay ignored; C<keep_signals> keeps handlers). No signal
+meant for the parent is pending.
+
+=item *
+
+All loops of this class and their IO::Async cousins belong to the parent: starting a watch on one throws, stopping one
+does nothing. A new loop is like the parent's. Every inherited epoll descriptor, of whichever library, has been replaced
+by a private and empty one.
+
+=item *
+
+C<rand> gives other numbers than in the parent and in its siblings, unless C<keep_srand> is set.
+
+=back
+
+The value of C<code>, 0 to 255, is the exit code. An exception is printed to STDERR with C<name>, and the code is 255;
+no value is 255 too. C<exit> works as one expects. The child's output is written; no END block and no destructor of the
+parent's objects runs.
+
+When no child can be made, an exception of the name C<EVF_EFORK> is thrown and the loop goes on.
+
+=head2 post_fork
+
+Gives the loop new kernel objects with the same watches. Not needed: a loop that finds itself in the child of a raw
+C<fork> does so at its next use, and a daemon goes on with its loop. Watches of processes end there, because they are not
+the child's children.
+
+=head1 ERRORS
+
+All are thrown as L<EventLoop::Fork::Error>, with the line of the caller.
+
+=head1 ENVIRONMENT
+
+C<EVENTLOOP_FORK_BACKEND> and C<EVENTLOOP_FORK_METHOD>, as in C<new>.
+
+=head1 LIMITS
+
+A loop belongs to the thread that made it. Signals can be watched in perl's main thread only. A handler that was
+installed by C<POSIX::sigaction> without C<safe> runs at once, but does not end a wait.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>, L<IO::Async::Loop::Libev>, L<IO::Async::Loop::Libevent>, L<EventLoop::Fork::Test::Loop>
+
+=cut
