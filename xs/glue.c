@@ -85,6 +85,10 @@ bool glue_is_code(pTHX_ SV *code) {
     return SvAMAGIC(code) && gv_fetchmeth_pvn(SvSTASH(SvRV(code)), "(&{}", 4, -1, 0) != NULL;
 }
 
+SV *glue_keep_code(pTHX_ SV *code) {
+    return SvTYPE(SvRV(code)) == SVt_PVCV ? SvREFCNT_inc_simple_NN(SvRV(code)) : newSVsv(code);
+}
+
 int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seconds) {
     const NV limit = 9.0e18; /* below INT64_MAX: 285 years */
     SvGETMAGIC(seconds);

@@ -64,6 +64,7 @@ struct glue_loop {
     SV *object;       /* borrowed: the object owns us */
     bool is_io_async; /* keeps IO::Async's contract where it differs from ours */
     bool calls_wait;  /* pre_wait and post_wait of the object */
+    int arrivals_seen; /* signals by then; glue_signals.c */
     SV *error;        /* what ended the turn, between the trampoline and the croak */
     struct glue_io *ios;
     struct glue_signal *signals;
@@ -87,6 +88,8 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error);
 int glue_fileno(pTHX_ SV *handle);
 
 bool glue_is_code(pTHX_ SV *code);
+/* What to keep of a callback: the code itself, or a reference to what is overloaded as code. */
+SV *glue_keep_code(pTHX_ SV *code);
 /* Seconds to nanoseconds, limited to what a deadline can hold. Throws on what is not a number. */
 int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seconds);
 
@@ -113,6 +116,7 @@ void glue_signals_boot(pTHX);
 int glue_signal_number(pTHX_ SV *name); /* -1: unknown */
 void glue_signals_reset(pTHX);          /* in a child: every handler in %SIG to DEFAULT */
 void glue_signals_drop_pending(pTHX);
+void glue_signals_begin(pTHX_ struct glue_loop *loop);
 bool glue_signals_has_pending(void *data);
 int glue_signals_run_pending(void *data, bool *ran);
 
@@ -121,6 +125,9 @@ struct glue_fork_options {
     bool keep_signals, keep_srand;
 };
 void glue_fork_boot(void);
+/* In a child: what the parent's loop was on. NULL in the first process. */
+const char *glue_fork_parent_backend(void);
+const char *glue_fork_parent_method(void);
 /* In the parent the child's pid. Does not return in the child. */
 pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options);
 

@@ -48,7 +48,66 @@ static void warn_of_threads(pTHX) {
     Perl_warn(aTHX_ "%" SVf "\n", SVfARG(message));
 }
 
+/* ---- Stacks ------------------------------------------------------------------------------------------------- */
+
+/* Perl's stacks, as pointers: those in use, or a spare set. */
+struct stacks {
+    PERL_SI *curstackinfo;
+    AV *curstack, *mainstack;
+    SV **stack_base, **stack_sp, **stack_max;
+    SV **tmps_stack;
+    SSize_t tmps_ix, tmps_floor, tmps_max;
+    I32 *markstack, *markstack_ptr, *markstack_max;
+    ANY *savestack;
+    I32 savestack_ix, savestack_max;
+    I32 *scopestack, scopestack_ix, scopestack_max;
+};
+
+#define EACH_STACK_VARIABLE(X)                                                                                         \
+    X(curstackinfo) X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max)                                    \
+    X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) X(markstack) X(markstack_ptr) X(markstack_max)                  \
+    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)
+
+static void get_stacks(pTHX_ struct stacks *stacks) {
+#define GET(name) stacks->name = PL_##name;
+    EACH_STACK_VARIABLE(GET)
+#undef GET
+}
+
+static void set_stacks(pTHX_ const struct stacks *stacks) {
+#define SET(name) PL_##name = stacks->name;
+    EACH_STACK_VARIABLE(SET)
+#undef SET
+}
+
+/* For the next child: exit unwinds to the bottom of the stacks it finds, and on the parent's it would run the
+ * destructors of all that the parent's frames hold. Made in the parent, because memory is cheap to allocate there. */
+static struct stacks spare_stacks;
+static bool has_spare_stacks;
+
+static void make_spare_stacks(pTHX) {
+    struct stacks used;
+    if (has_spare_stacks) return;
+    get_stacks(aTHX_ &used);
+    init_stacks();
+    get_stacks(aTHX_ &spare_stacks);
+    set_stacks(aTHX_ &used);
+    has_spare_stacks = true;
+}
+
 /* ---- The child ---------------------------------------------------------------------------------------------- */
+
+/* What a loop in this process is made on, unless it is told otherwise; set in a child. Not Perl variables: each page
+ * that a child writes is copied. */
+static const char *parent_backend, *parent_method;
+
+const char *glue_fork_parent_backend(void) {
+    return parent_backend;
+}
+
+const char *glue_fork_parent_method(void) {
+    return parent_method;
+}
 
 static void set_variable(pTHX_ const char *name, SV *value) {
     SV *variable = get_sv(name, GV_ADD);
@@ -59,13 +118,12 @@ static void set_variable(pTHX_ const char *name, SV *value) {
 
 /* The next IO::Async::Loop->new, or EventLoop::Fork::Loop->new, makes a loop like the parent's. */
 static void renew_singletons(pTHX_ const struct glue_loop *loop) {
+    parent_backend = evf_loop_backend(loop->evf);
+    parent_method = evf_loop_method(loop->evf);
     if (gv_fetchpvs("IO::Async::Loop::ONE_TRUE_LOOP", 0, SVt_PV) != NULL)
         set_variable(aTHX_ "IO::Async::Loop::ONE_TRUE_LOOP", &PL_sv_undef);
     if (loop->is_io_async)
         set_variable(aTHX_ "IO::Async::Loop::LOOP", sv_2mortal(newSVpv(HvNAME(SvSTASH(loop->object)), 0)));
-    set_variable(aTHX_ "EventLoop::Fork::Loop::PARENT_BACKEND",
-                 sv_2mortal(newSVpv(evf_loop_backend(loop->evf), 0)));
-    set_variable(aTHX_ "EventLoop::Fork::Loop::PARENT_METHOD", sv_2mortal(newSVpv(evf_loop_method(loop->evf), 0)));
 }
 
 /* Calls a helper of EventLoop::Fork::Loop that prints; what it throws has nowhere to go. */
@@ -107,9 +165,8 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
 
     glue_signals_drop_pending(aTHX);
     (void)evf_fork_child_begin(options->keep_signals);
-    /* New stacks, and the old ones left where they are: exit unwinds to the bottom of the stack it finds, and would
-     * run the destructors of all that the parent's frames hold. */
-    init_stacks();
+    set_stacks(aTHX_ &spare_stacks);
+    has_spare_stacks = false; /* a child of this child needs others */
     if (!options->keep_signals) glue_signals_reset(aTHX);
     renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
@@ -132,6 +189,7 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *op
     if (evf_loop_is_abandoned(loop->evf))
         glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
     warn_of_threads(aTHX);
+    make_spare_stacks(aTHX);
     PERL_FLUSHALL_FOR_CHILD;
     int rc = evf_fork_prepare(&mask);
     if (rc < 0) glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));

@@ -141,6 +141,7 @@ struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
 /* ---- A turn ------------------------------------------------------------------------------------------------- */
 
 int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns) {
+    glue_signals_begin(aTHX_ loop);
     int count = evf_loop_run_once(loop->evf, timeout_ns);
     if (count >= 0) return count;
     if (loop->error != NULL) {
@@ -265,7 +266,7 @@ void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes) {
     for (int i = 0; i < GLUE_IO_CALLBACKS; i++) {
         if (codes[i] == NULL) continue;
         SV *old = watch->code[i];
-        watch->code[i] = newSVsv(codes[i]);
+        watch->code[i] = glue_keep_code(aTHX_ codes[i]);
         SvREFCNT_dec(old);
         watch->fresh |= 1u << i;
     }
@@ -310,7 +311,7 @@ static struct glue_slot *take_slot(pTHX_ struct glue_loop *loop, SV *code) {
         loop->slots[loop->slots_count++] = slot;
     }
     slot->generation++;
-    slot->code = newSVsv(code);
+    slot->code = glue_keep_code(aTHX_ code);
     return slot;
 }
 
@@ -408,7 +409,7 @@ void glue_watch_signal(pTHX_ struct glue_loop *loop, SV *name, SV *code) {
     for (struct glue_signal *watch = loop->signals; watch != NULL; watch = watch->next) {
         if (watch->sig.signo != signo || watch->sig.w.loop == NULL) continue;
         SV *old = watch->code;
-        watch->code = newSVsv(code);
+        watch->code = glue_keep_code(aTHX_ code);
         SvREFCNT_dec(old);
         return;
     }
@@ -420,7 +421,7 @@ void glue_watch_signal(pTHX_ struct glue_loop *loop, SV *name, SV *code) {
         Safefree(watch);
         glue_throw(aTHX_ rc, "watch_signal", name, "%s: '%" SVf "'", evf_error_text(rc), SVfARG(name));
     }
-    watch->code = newSVsv(code);
+    watch->code = glue_keep_code(aTHX_ code);
     watch->next = loop->signals;
     loop->signals = watch;
 }
@@ -471,7 +472,7 @@ int glue_start_process(pTHX_ struct glue_loop *loop, pid_t pid, SV *code) {
         Safefree(watch);
         return rc;
     }
-    watch->code = newSVsv(code);
+    watch->code = glue_keep_code(aTHX_ code);
     watch->next = loop->processes;
     loop->processes = watch;
     return 0;

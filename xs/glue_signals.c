@@ -10,8 +10,10 @@
 /* ---- Perl's C handler, wrapped ------------------------------------------------------------------------------ */
 
 static Sighandler_t perls_handler;
+static volatile sig_atomic_t arrivals; /* of signals with a handler in %SIG */
 
 static void tell_loops(int signo) {
+    arrivals = (arrivals + 1) & 0xffffff;
     if (signo == SIGCHLD)
         evf_process_hint();
     else
@@ -122,17 +124,26 @@ int glue_signal_number(pTHX_ SV *name) {
 
 /* ---- In a turn ---------------------------------------------------------------------------------------------- */
 
+/* Handlers run wherever perl looks for them, also inside the object's pre_wait and post_wait. So what counts is that a
+ * signal has come since the turn began, whoever has run its handler. */
+void glue_signals_begin(pTHX_ struct glue_loop *loop) {
+    loop->arrivals_seen = arrivals;
+    PERL_UNUSED_CONTEXT;
+}
+
 bool glue_signals_has_pending(void *data) {
     struct glue_loop *loop = data;
     dTHXa(loop->perl);
     PERL_UNUSED_CONTEXT;
-    return PL_sig_pending != 0;
+    return PL_sig_pending != 0 || loop->arrivals_seen != arrivals;
 }
 
 int glue_signals_run_pending(void *data, bool *ran) {
     struct glue_loop *loop = data;
     dTHXa(loop->perl);
     *ran = true;
+    loop->arrivals_seen = arrivals;
+    if (PL_sig_pending == 0) return 0;
     /* Through an XSUB, so that a handler that dies comes back as an error. */
     return glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_run_handlers", 0), NULL, 0, &loop->error);
 }
@@ -140,24 +151,20 @@ int glue_signals_run_pending(void *data, bool *ran) {
 /* ---- In a child --------------------------------------------------------------------------------------------- */
 
 void glue_signals_drop_pending(pTHX) {
-    PL_sig_pending = 0;
-    if (PL_psig_pend != NULL) Zero(PL_psig_pend, SIG_SIZE, int);
+    if (PL_sig_pending != 0) PL_sig_pending = 0;
+    if (PL_psig_pend == NULL) return;
+    for (int signo = 0; signo < SIG_SIZE; signo++) {
+        if (PL_psig_pend[signo] != 0) PL_psig_pend[signo] = 0; /* a page that is written is copied */
+    }
 }
 
-/* Through the elements' magic, so that perl knows it too. Handlers may be code, globs or names. */
+/* Through the elements' magic, so that perl knows it too. PL_psig_ptr has what perl would call: code, globs and names;
+ * to ask each element of %SIG would ask the kernel each time. */
 void glue_signals_reset(pTHX) {
-    HV *handlers = get_hv("SIG", 0);
-    if (handlers == NULL) return;
-    for (int i = 1; i < SIG_SIZE && PL_sig_name[i] != NULL; i++) {
-        SV **handler = hv_fetch(handlers, PL_sig_name[i], (I32)strlen(PL_sig_name[i]), 0);
-        if (handler == NULL) continue;
-        SvGETMAGIC(*handler);
-        if (!SvOK(*handler)) continue;
-        if (!SvROK(*handler) && !isGV_with_GP(*handler)) {
-            const char *text = SvPV_nomg_nolen(*handler);
-            if (*text == '\0' || strEQ(text, "IGNORE") || strEQ(text, "DEFAULT")) continue;
-        }
-        sv_setpvs_mg(*handler, "DEFAULT");
+    if (PL_psig_ptr == NULL) return;
+    for (int signo = 1; signo < SIG_SIZE; signo++) {
+        SV *handler = PL_psig_ptr[signo] != NULL ? element(aTHX_ PL_sig_name[signo]) : NULL;
+        if (handler != NULL) sv_setpvs_mg(handler, "DEFAULT");
     }
 }
 

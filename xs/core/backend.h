@@ -21,20 +21,23 @@ struct evf_backend {
 
     /* method is one of methods. The host is borrowed until close. */
     int (*open)(const struct evf_host *host, const char *method, void **ret_state);
-    /* Releases everything. NULL and half-open are fine. In a child only after its kernel objects were made private. */
+    /* Releases everything. NULL, half-open and left states are fine. */
     void (*close)(void *state);
     /* Interest of fd (EVF_READ, EVF_WRITE) changes from old_mask to new_mask; 0 is none, and deregisters at once.
-     * EVF_EBADF: not open. EVF_ENOTSUP: the kernel cannot watch this file; the core then takes it as always ready. */
+     * EVF_EBADF: not open. EVF_ENOTSUP: the kernel cannot watch this file; the core then takes it as always ready.
+     * After a failure there is no interest left. */
     int (*set_io)(void *state, int fd, unsigned old_mask, unsigned new_mask);
     /* -1 for ever, 0 do not block; may return early, with nothing ready, at any time. */
     int (*wait)(void *state, int64_t timeout_ns);
-    /* In the child of a fork: afterwards private and empty. forgotten: its descriptors were closed by somebody else
-     * and their numbers may be in use, so none of them may be closed. */
-    int (*after_fork)(void *state, bool forgotten);
+    /* In the child of a fork, at once, from its pthread_atfork handler: lets go of every kernel object that the parent
+     * shares, without changing it. Later would be too late: the program may close all descriptors next and open files
+     * of its own under their numbers. for_good: the loop ends here, so memory, which the parent shares until it is
+     * written, is best left alone. */
+    void (*leave)(void *state, bool for_good);
+    /* Before the next use in such a child, or at any time: afterwards private and empty. */
+    int (*after_fork)(void *state);
     /* 0 or EVF_EBACKEND: the state contradicts itself. */
     int (*verify)(const void *state);
-    /* The epoll descriptor behind the state, or -1. */
-    int (*epoll_fd)(const void *state);
 };
 
 /* The built-in one, always there. */

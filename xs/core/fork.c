@@ -9,7 +9,7 @@
 
 volatile sig_atomic_t evf_fork_generation;
 
-static bool is_ours;                   /* the fork under way is the host's own */
+static bool is_ours; /* the fork under way is the host's own */
 static bool (*is_exec_only)(void);
 static bool initialized;
 
@@ -17,22 +17,19 @@ void evf_fork_set_exec_only(bool (*new_is_exec_only)(void)) {
     is_exec_only = new_is_exec_only;
 }
 
-/* In the child of every fork that goes on in this program, before any of its code. Only async-signal-safe calls. What
- * must happen at once, because the program may close all descriptors next, happens here; a loop is re-armed at its
- * next use. */
+/* In the child of every fork that goes on in this program, before any of its code: closes what the parent shares. A
+ * loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void in_child(void) {
     if (is_exec_only != NULL && is_exec_only()) return;
     evf_fork_generation++;
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
         struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned) continue;
-        evf__signals_forget(loop);
         evf__processes_close_fds(loop);
-        if (is_ours) continue; /* evf_fork_child_begin follows */
-        int epoll_fd = loop->backend->epoll_fd(loop->state);
-        if (epoll_fd >= 0) (void)evf__isolate_one(epoll_fd); /* failing, the loop finds it closed and makes another */
+        loop->backend->leave(loop->state, is_ours);
+        if (!is_ours) evf__signals_forget(loop);
     }
-    if (!is_ours) evf__wakeup_renew();
+    evf__wakeup_close();
 }
 
 int evf__fork_init(void) {
@@ -46,7 +43,7 @@ int evf_fork_prepare(sigset_t *ret_old_mask) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t mask;
     int rc = evf__fork_init();
-    if (rc < 0) return rc;
+    if (rc < 0 || (rc = evf__isolate_prepare()) < 0) return rc;
     (void)sigfillset(&mask); /* these cannot fail on valid numbers */
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) (void)sigdelset(&mask, faults[i]);
     if (sigprocmask(SIG_BLOCK, &mask, ret_old_mask) < 0) return EVF_ESYSTEM;
@@ -71,7 +68,6 @@ static void default_actions(void) {
 }
 
 int evf_fork_child_begin(bool keep_signals) {
-    evf__wakeup_close();
     int count = evf__isolate_all();
     if (!keep_signals) default_actions();
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next)

@@ -76,7 +76,7 @@ struct evf_loop {
     size_t fds_size;
     int *changes; /* descriptors whose interest the backend does not know yet; room for all of fds */
     size_t changes_count;
-    size_t always_ready_count;
+    size_t always_ready_count; /* those that somebody wants */
     size_t muted_count;
     struct evf_timer muted_timer;
     struct evf_io wake; /* the process's wake-up descriptor */
@@ -93,7 +93,7 @@ struct evf_loop {
     struct evf_timer children_timer; /* looks at those now and then, if SIGCHLD went astray */
 
     sig_atomic_t generation; /* of the process this loop's kernel objects belong to */
-    bool abandoned;
+    bool abandoned; /* its watchers may be gone: nothing is reached through them any more */
     bool wants_rearm; /* at the next use, whether or not this is a child */
 };
 
@@ -108,7 +108,8 @@ void evf__watcher_stop(struct evf_watcher *watcher);
 
 /* io.c */
 int evf__io_init(struct evf_loop *loop); /* starts the watcher of the wake-up descriptor */
-void evf__io_clear(struct evf_loop *loop);
+void evf__io_stop_all(struct evf_loop *loop);
+void evf__io_clear(struct evf_loop *loop); /* memory only */
 int evf__io_start_internal(struct evf_loop *loop, struct evf_io *io, int fd, evf_io_cb cb, void *data);
 int evf__io_flush(struct evf_loop *loop); /* changed interest to the backend */
 void evf__io_rearm_all(struct evf_loop *loop);
@@ -117,7 +118,8 @@ void evf__io_host_ready(void *data, int fd, unsigned mask);
 void evf__io_host_closed(void *data, int fd);
 
 /* timers.c */
-void evf__timers_clear(struct evf_loop *loop);
+void evf__timers_stop_all(struct evf_loop *loop);
+void evf__timers_clear(struct evf_loop *loop); /* memory only */
 /* How long the loop may wait: at most timeout_ns (-1: for ever). */
 int64_t evf__timers_timeout(const struct evf_loop *loop, int64_t timeout_ns);
 void evf__timers_collect(struct evf_loop *loop);
@@ -133,23 +135,20 @@ void evf__signals_forget(struct evf_loop *loop); /* the parent's deliveries; asy
 int evf__process_deliver(struct evf_process *process);
 bool evf__processes_pending(const struct evf_loop *loop);
 void evf__processes_collect(struct evf_loop *loop);
-void evf__processes_close_fds(struct evf_loop *loop); /* async-signal-safe */
+void evf__processes_close_fds(const struct evf_loop *loop); /* async-signal-safe */
+bool evf__processes_own_fd(int fd);
 void evf__processes_drop(struct evf_loop *loop);
 
 /* wakeup.c: the descriptor that ends a wait */
-int evf__wakeup_open(void);     /* once for the process; returns the descriptor to watch, or a negative code */
-void evf__wakeup_close(void);   /* in a child */
-void evf__wakeup_renew(void);   /* in a child: private, same number; async-signal-safe */
-bool evf__wakeup_is_ours(void); /* false: somebody closed it */
-void evf__wakeup_forget(void);
+int evf__wakeup_open(void);   /* once for the process; returns the descriptor to watch, or a negative code */
+void evf__wakeup_close(void); /* in a child: the next to use it opens its own; async-signal-safe */
 void evf__wakeup_drain(void);
 void evf__wakeup_enter(void); /* a wait begins: from now on a wake-up is written down in the kernel */
 void evf__wakeup_leave(void);
 
 /* isolate.c */
-bool evf__is_epoll(int fd);
-int evf__isolate_one(int fd); /* async-signal-safe */
-int evf__isolate_all(void);
+int evf__isolate_prepare(void); /* before a fork: finds them */
+int evf__isolate_all(void);     /* in the child: replaces those; their number */
 
 /* fork.c */
 int evf__fork_init(void);

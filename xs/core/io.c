@@ -36,13 +36,18 @@ static void mark_changed(struct evf_loop *loop, int fd) {
 
 /* Libraries report readiness only. A hang-up makes a descriptor readable, so that is what the kernel is asked for. */
 static unsigned kernel_mask(const struct evf__fd *slot) {
-    if (slot->io == NULL || slot->always_ready || slot->closed || slot->muted) return 0;
+    if (slot->io == NULL || slot->always_ready || slot->closed) return 0;
     unsigned mask = slot->io->mask;
+    if (slot->muted) return mask & EVF_WRITE;
     return (mask & (EVF_READ | EVF_WRITE)) | (mask & EVF_HANGUP ? (unsigned)EVF_READ : 0u);
 }
 
+static bool counts_as_ready(const struct evf__fd *slot) {
+    return slot->always_ready && slot->io != NULL && (slot->io->mask & (EVF_READ | EVF_WRITE)) != 0;
+}
+
 static void forget_special(struct evf_loop *loop, struct evf__fd *slot) {
-    if (slot->always_ready) loop->always_ready_count--;
+    if (counts_as_ready(slot)) loop->always_ready_count--;
     if (slot->muted) loop->muted_count--;
     slot->always_ready = slot->closed = slot->muted = false;
 }
@@ -80,11 +85,13 @@ int evf__io_start_internal(struct evf_loop *loop, struct evf_io *io, int fd, evf
 
 int evf_io_set(struct evf_io *io, unsigned mask) {
     struct evf_loop *loop = io->w.loop;
-    if (loop == NULL || (mask & ~(unsigned)(EVF_READ | EVF_WRITE | EVF_HANGUP)) != 0) return EVF_EINVAL;
+    if (loop == NULL || loop->abandoned || (mask & ~(unsigned)(EVF_READ | EVF_WRITE | EVF_HANGUP)) != 0) return EVF_EINVAL;
     if (mask == io->mask) return 0;
     struct evf__fd *slot = &loop->fds[io->fd];
+    if (counts_as_ready(slot)) loop->always_ready_count--;
     io->mask = mask;
     io->events &= mask;
+    if (counts_as_ready(slot)) loop->always_ready_count++;
     if (slot->muted) {
         slot->muted = false;
         loop->muted_count--;
@@ -96,7 +103,7 @@ int evf_io_set(struct evf_io *io, unsigned mask) {
 
 void evf_io_stop(struct evf_io *io) {
     struct evf_loop *loop = io->w.loop;
-    if (loop == NULL) return;
+    if (loop == NULL || loop->abandoned) return;
     struct evf__fd *slot = &loop->fds[io->fd];
     if (slot->kernel_mask != 0 && !evf__loop_is_inherited(loop)) {
         /* Now and not at the next turn: another process may hold the file open, and the kernel would go on to report
@@ -112,7 +119,7 @@ void evf_io_stop(struct evf_io *io) {
 
 void evf_io_stop_closed(struct evf_io *io) {
     struct evf_loop *loop = io->w.loop;
-    if (loop == NULL) return;
+    if (loop == NULL || loop->abandoned) return;
     loop->wants_rearm = true; /* first: then the backend is not asked about a number that may be another file */
     evf_io_stop(io);
 }
@@ -124,25 +131,20 @@ struct evf_io *evf_io_find(const struct evf_loop *loop, int fd) {
 }
 
 int evf__io_flush(struct evf_loop *loop) {
-    int rc = 0;
     while (loop->changes_count > 0) {
         int fd = loop->changes[loop->changes_count - 1];
         struct evf__fd *slot = &loop->fds[fd];
         unsigned mask = kernel_mask(slot);
         if (mask != slot->kernel_mask) {
-            rc = loop->backend->set_io(loop->state, fd, slot->kernel_mask, mask);
+            int rc = loop->backend->set_io(loop->state, fd, slot->kernel_mask, mask);
+            slot->kernel_mask = rc == 0 ? (unsigned char)mask : 0;
             if (rc == EVF_ENOTSUP) {
-                slot->kernel_mask = 0;
                 slot->always_ready = true;
-                loop->always_ready_count++;
-                rc = 0;
+                if (counts_as_ready(slot)) loop->always_ready_count++;
             } else if (rc == EVF_EBADF) {
                 evf__io_host_closed(loop, fd);
-                rc = 0;
             } else if (rc < 0) {
                 return rc; /* stays in the list: the next turn tries again */
-            } else {
-                slot->kernel_mask = (unsigned char)mask;
             }
         }
         slot->changed = false;
@@ -225,7 +227,7 @@ void evf__io_collect(struct evf_loop *loop) {
     size_t left = loop->always_ready_count;
     for (size_t fd = 0; left > 0 && fd < loop->fds_size; fd++) {
         struct evf__fd *slot = &loop->fds[fd];
-        if (!slot->always_ready) continue;
+        if (!counts_as_ready(slot)) continue;
         left--;
         deliver_later(loop, slot->io, slot->io->mask & (EVF_READ | EVF_WRITE));
     }
@@ -241,13 +243,13 @@ int evf__io_init(struct evf_loop *loop) {
     return fd < 0 ? fd : evf__io_start_internal(loop, &loop->wake, fd, ignore, NULL);
 }
 
-void evf__io_clear(struct evf_loop *loop) {
+void evf__io_stop_all(struct evf_loop *loop) {
     for (size_t fd = 0; fd < loop->fds_size; fd++) {
         if (loop->fds[fd].io != NULL) evf_io_stop(loop->fds[fd].io);
     }
+}
+
+void evf__io_clear(struct evf_loop *loop) {
     free(loop->fds);
     free(loop->changes);
-    loop->fds = NULL;
-    loop->changes = NULL;
-    loop->fds_size = loop->changes_count = 0;
 }

@@ -5,33 +5,15 @@
 #include "internal.h"
 
 #ifdef __linux__
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* For a full descriptor table: needs no descriptor. */
-static bool is_epoll_by_name(int fd) {
-    char path[40], target[40];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0) return false;
-    target[length] = '\0';
-    return strstr(target, "eventpoll") != NULL;
-}
-
-bool evf__is_epoll(int fd) {
-    int probe_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (probe_fd < 0) return is_epoll_by_name(fd);
-    bool is_epoll = evf_epoll_answers(fd, probe_fd);
-    (void)close(probe_fd);
-    return is_epoll;
-}
-
-int evf__isolate_one(int fd) {
+static int replace(int fd) {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0) return EVF_EBADF;
     flags = flags & FD_CLOEXEC ? O_CLOEXEC : 0;
@@ -45,6 +27,47 @@ int evf__isolate_one(int fd) {
     return rc;
 }
 
+/* ---- All of them -------------------------------------------------------------------------------------------- */
+
+static int *inherited; /* collected in the parent: a new process's /proc is slow to open */
+static size_t inherited_count, inherited_size;
+
+static int remember(int fd) {
+    if (inherited_count == inherited_size) {
+        size_t size = inherited_size ? inherited_size * 2 : 16;
+        int *bigger = realloc(inherited, size * sizeof *bigger);
+        if (bigger == NULL) return EVF_ENOMEM;
+        inherited = bigger;
+        inherited_size = size;
+    }
+    inherited[inherited_count++] = fd;
+    return 0;
+}
+
+/* How many descriptors are open; Linux 6.2 tells it as the size of the directory. 0: unknown. */
+static size_t count_open(void) {
+    struct stat st;
+    return stat("/proc/self/fd", &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0;
+}
+
+/* Asks each number until all open ones have answered. EVF_ENOTSUP: they lie too far apart for that. */
+static int collect_by_number(size_t open_count, int probe_fd) {
+    int free_count = 0;
+    for (int fd = 0; open_count > 0; fd++) {
+        if (fd == probe_fd || evf__processes_own_fd(fd)) { /* spares a call each */
+            open_count--;
+        } else if (evf_epoll_answers(fd, probe_fd)) {
+            if (remember(fd) < 0) return EVF_ENOMEM;
+            open_count--;
+        } else if (errno != EBADF) {
+            open_count--;
+        } else if (++free_count > 32) {
+            return EVF_ENOTSUP;
+        }
+    }
+    return 0;
+}
+
 struct linux_dirent64 {
     uint64_t inode;
     int64_t offset;
@@ -53,51 +76,61 @@ struct linux_dirent64 {
     char name[];
 };
 
-/* Replacing does not change which numbers are open, so the directory may be read on meanwhile. */
-static int isolate_open_ones(int dir_fd, int probe_fd) {
+static int collect_by_directory(int probe_fd) {
     _Alignas(struct linux_dirent64) char buffer[4096];
-    int count = 0;
     long length;
-    while ((length = syscall(SYS_getdents64, dir_fd, buffer, sizeof buffer)) > 0) {
-        for (long at = 0; at < length;) {
+    int rc = 0, dir_fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0) return EVF_ESYSTEM;
+    while (rc == 0 && (length = syscall(SYS_getdents64, dir_fd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < length && rc == 0;) {
             const struct linux_dirent64 *entry = (const void *)(buffer + at);
             at += entry->length;
             if (entry->name[0] < '0' || entry->name[0] > '9') continue;
             int fd = atoi(entry->name);
-            if (evf_epoll_answers(fd, probe_fd) && evf__isolate_one(fd) == 0) count++;
+            if (evf_epoll_answers(fd, probe_fd)) rc = remember(fd);
         }
     }
-    return count;
+    (void)close(dir_fd);
+    return rc;
 }
 
-static int isolate_in_full_table(void) {
+static int collect_in_full_table(void) {
     struct rlimit limit;
-    int count = 0, last = 65536;
+    int last = 65536;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)last) last = (int)limit.rlim_cur;
-    for (int fd = 3; fd < last; fd++) {
-        if (is_epoll_by_name(fd) && evf__isolate_one(fd) == 0) count++;
+    for (int fd = 0; fd < last; fd++) {
+        if (evf_epoll_is_named(fd) && remember(fd) < 0) return EVF_ENOMEM;
     }
-    return count;
+    return 0;
+}
+
+int evf__isolate_prepare(void) {
+    inherited_count = 0;
+    size_t open_count = count_open();
+    int probe_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (probe_fd < 0) return collect_in_full_table();
+    int rc = open_count > 0 ? collect_by_number(open_count + 1, probe_fd) : EVF_ENOTSUP;
+    if (rc == EVF_ENOTSUP) {
+        inherited_count = 0;
+        rc = collect_by_directory(probe_fd);
+    }
+    (void)close(probe_fd);
+    return rc == EVF_ESYSTEM ? collect_in_full_table() : rc;
 }
 
 int evf__isolate_all(void) {
-    int probe_fd = epoll_create1(EPOLL_CLOEXEC);
-    int dir_fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int count = probe_fd < 0 || dir_fd < 0 ? isolate_in_full_table() : isolate_open_ones(dir_fd, probe_fd);
-    if (dir_fd >= 0) (void)close(dir_fd);
-    if (probe_fd >= 0) (void)close(probe_fd);
+    int count = 0;
+    for (size_t i = 0; i < inherited_count; i++) {
+        /* Those of our loops are closed already. */
+        if (fcntl(inherited[i], F_GETFD) >= 0 && replace(inherited[i]) == 0) count++;
+    }
+    inherited_count = 0;
     return count;
 }
 
 #else /* kqueues do not survive a fork: there is nothing to share */
 
-bool evf__is_epoll(int fd) {
-    (void)fd;
-    return true;
-}
-
-int evf__isolate_one(int fd) {
-    (void)fd;
+int evf__isolate_prepare(void) {
     return 0;
 }
 

@@ -54,7 +54,7 @@ int evf_idle_start(struct evf_loop *loop, struct evf_idle *idle, evf_idle_cb cb,
 }
 
 void evf_idle_stop(struct evf_idle *idle) {
-    if (idle->w.loop != NULL) evf__watcher_stop(&idle->w);
+    if (idle->w.loop != NULL && !idle->w.loop->abandoned) evf__watcher_stop(&idle->w);
 }
 
 /* ---- Life --------------------------------------------------------------------------------------------------- */
@@ -103,12 +103,15 @@ cannot_open:
     return rc;
 }
 
-static void stop_all(struct evf_loop *loop) {
-    while (!evf__list_is_empty(&loop->idles)) evf__watcher_stop(EVF__WATCHER_OF_LINK(loop->idles.next));
+static void stop_signals(struct evf_loop *loop) {
     while (!evf__list_is_empty(&loop->signals))
         evf_signal_stop(EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->signals.next), struct evf_signal, w));
-    while (!evf__list_is_empty(&loop->processes))
-        evf_process_stop(EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w));
+}
+
+static void stop_all(struct evf_loop *loop) {
+    stop_signals(loop);
+    evf__processes_drop(loop);
+    while (!evf__list_is_empty(&loop->idles)) evf__watcher_stop(EVF__WATCHER_OF_LINK(loop->idles.next));
     /* What is due has left its list and waits for delivery. */
     while (!evf__list_is_empty(&loop->ready)) {
         struct evf_watcher *watcher = EVF__WATCHER_OF_READY(loop->ready.next);
@@ -117,15 +120,13 @@ static void stop_all(struct evf_loop *loop) {
         else
             evf__watcher_stop(watcher);
     }
-    evf__timers_clear(loop);
-    evf__io_clear(loop);
+    evf__timers_stop_all(loop);
+    evf__io_stop_all(loop);
 }
 
 void evf_loop_abandon(struct evf_loop *loop) {
     if (loop->abandoned) return;
-    stop_all(loop);
-    loop->backend->close(loop->state);
-    loop->state = NULL;
+    stop_signals(loop); /* a handler that stays would be the parent's */
     loop->abandoned = true;
 }
 
@@ -135,10 +136,13 @@ bool evf_loop_is_abandoned(const struct evf_loop *loop) {
 
 void evf_loop_free(struct evf_loop *loop) {
     if (loop == NULL) return;
-    /* An inherited loop must not touch what its parent uses; without private objects only memory is given back. */
-    if (!loop->abandoned && evf_loop_after_fork(loop, false) < 0) loop->state = NULL;
-    evf_loop_abandon(loop);
+    if (!loop->abandoned) {
+        stop_all(loop);
+        loop->backend->close(loop->state);
+    }
     evf__list_remove(&loop->all);
+    evf__timers_clear(loop);
+    evf__io_clear(loop);
     free(loop);
 }
 
@@ -151,19 +155,10 @@ int evf_loop_after_fork(struct evf_loop *loop, bool force) {
     loop->wants_rearm = true; /* until all of it has succeeded */
     if (is_child) evf__processes_drop(loop);
 
-    /* A program that became a daemon may have closed every descriptor, ours too, and opened files of its own. */
-    int epoll_fd = loop->backend->epoll_fd(loop->state);
-    bool forgotten = epoll_fd >= 0 && !evf__is_epoll(epoll_fd);
-    if (!evf__wakeup_is_ours()) evf__wakeup_forget();
-    int wake_fd = evf__wakeup_open();
-    if (wake_fd < 0) return wake_fd;
-    if (loop->wake.fd != wake_fd) evf_io_stop(&loop->wake);
-    if (loop->wake.w.loop == NULL) {
-        int rc = evf__io_init(loop);
-        if (rc < 0) return rc;
-    }
-    int rc = loop->backend->after_fork(loop->state, forgotten);
+    if (is_child) evf_io_stop(&loop->wake); /* closed at the fork */
+    int rc = loop->backend->after_fork(loop->state);
     if (rc < 0) return rc;
+    if (loop->wake.w.loop == NULL && (rc = evf__io_init(loop)) < 0) return rc;
     evf__io_rearm_all(loop);
     loop->wants_rearm = false;
     return 0;
@@ -187,32 +182,39 @@ bool evf_loop_verify(const struct evf_loop *loop) {
 
 /* ---- One turn ----------------------------------------------------------------------------------------------- */
 
+static bool has_pending(const struct evf_loop *loop) {
+    return loop->hooks.run_pending != NULL && loop->hooks.has_pending != NULL &&
+           loop->hooks.has_pending(loop->hooks.data);
+}
+
 static int run_pending(struct evf_loop *loop, bool *ran) {
-    if (loop->hooks.has_pending == NULL || !loop->hooks.has_pending(loop->hooks.data)) return 0;
-    return loop->hooks.run_pending(loop->hooks.data, ran);
+    return has_pending(loop) ? loop->hooks.run_pending(loop->hooks.data, ran) : 0;
 }
 
 static bool must_not_block(const struct evf_loop *loop) {
     return !evf__list_is_empty(&loop->ready) || !evf__list_is_empty(&loop->idles) || loop->always_ready_count > 0 ||
-           evf__signals_pending(loop) || evf__processes_pending(loop) ||
-           (loop->hooks.has_pending != NULL && loop->hooks.has_pending(loop->hooks.data));
+           evf__signals_pending(loop) || evf__processes_pending(loop) || has_pending(loop);
 }
 
-static int wait_for_kernel(struct evf_loop *loop, int64_t timeout_ns) {
-    int rc;
-    if (loop->hooks.before_wait != NULL && (rc = loop->hooks.before_wait(loop->hooks.data)) < 0) return rc;
-    if ((rc = evf__io_flush(loop)) < 0) return rc;
+static int ask_backend(struct evf_loop *loop, int64_t timeout_ns) {
+    int rc = evf__io_flush(loop);
+    if (rc < 0) return rc;
     timeout_ns = evf__timers_timeout(loop, timeout_ns);
     /* From here a signal ends the wait through the wake-up descriptor; one that came before is seen by the check. */
     evf__wakeup_enter();
     if (must_not_block(loop)) timeout_ns = 0;
     rc = loop->backend->wait(loop->state, timeout_ns);
     evf__wakeup_leave();
-    if (loop->hooks.after_wait != NULL) {
-        int after = loop->hooks.after_wait(loop->hooks.data);
-        if (rc == 0) rc = after;
-    }
     return rc;
+}
+
+static int wait_for_kernel(struct evf_loop *loop, int64_t timeout_ns) {
+    const struct evf_loop_hooks *hooks = &loop->hooks;
+    int rc = hooks->before_wait != NULL ? hooks->before_wait(hooks->data) : 0;
+    if (rc < 0) return rc;
+    rc = ask_backend(loop, timeout_ns);
+    int after = hooks->after_wait != NULL ? hooks->after_wait(hooks->data) : 0;
+    return rc < 0 ? rc : after;
 }
 
 static void collect(struct evf_loop *loop) {

@@ -35,6 +35,10 @@ static void poll_close(void *data) {
     free(state);
 }
 
+static void poll_leave(void *data, bool for_good) {
+    (void)data, (void)for_good; /* there is no kernel object */
+}
+
 static int reserve(struct state *state, int fd) {
     if (state->count == state->size) {
         size_t size = state->size ? state->size * 2 : FIRST_SIZE;
@@ -114,9 +118,8 @@ static int poll_wait(void *data, int64_t timeout_ns) {
     return 0;
 }
 
-static int poll_after_fork(void *data, bool forgotten) {
+static int poll_after_fork(void *data) {
     struct state *state = data;
-    (void)forgotten; /* there is no kernel object */
     while (state->count > 0) forget(state, state->count - 1);
     return 0;
 }
@@ -130,11 +133,6 @@ static int poll_verify(const void *data) {
     return 0;
 }
 
-static int poll_epoll_fd(const void *data) {
-    (void)data;
-    return -1;
-}
-
 static const char *const methods[] = {"poll", NULL};
 
 const struct evf_backend evf_backend_poll = {
@@ -144,7 +142,7 @@ const struct evf_backend evf_backend_poll = {
     .close = poll_close,
     .set_io = poll_set_io,
     .wait = poll_wait,
+    .leave = poll_leave,
     .after_fork = poll_after_fork,
     .verify = poll_verify,
-    .epoll_fd = poll_epoll_fd,
 };

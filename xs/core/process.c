@@ -241,7 +241,7 @@ int evf_process_start(struct evf_loop *loop, struct evf_process *process, pid_t 
 
 void evf_process_stop(struct evf_process *process) {
     struct evf_loop *loop = process->w.loop;
-    if (loop == NULL) return;
+    if (loop == NULL || loop->abandoned) return;
     evf_io_stop(&process->io);
     evf__watcher_stop(&process->w);
     if (process->pidfd != NO_PIDFD) {
@@ -265,19 +265,48 @@ struct evf_process *evf_process_find(const struct evf_loop *loop, pid_t pid) {
 
 /* ---- In a child --------------------------------------------------------------------------------------------- */
 
-void evf__processes_close_fds(struct evf_loop *loop) {
-    for (struct evf_link *link = loop->processes.next; link != &loop->processes; link = link->next) {
-        struct evf_process *process = EVF__CONTAINER(EVF__WATCHER_OF_LINK(link), struct evf_process, w);
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* Linux 5.9 */
+#endif
+
+static void close_run(int first, int last) {
+#ifdef __linux__
+    if (first < last && syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0) return;
+#endif
+    for (int fd = first; fd >= 0 && fd <= last; fd++) (void)close(fd);
+}
+
+/* Many children have neighbouring numbers. Only reads the watchers: each page written would be copied. */
+void evf__processes_close_fds(const struct evf_loop *loop) {
+    int first = -1, last = -1;
+    for (const struct evf_link *link = loop->processes.next; link != &loop->processes; link = link->next) {
+        const struct evf_process *process = EVF__CONTAINER(EVF__WATCHER_OF_LINK(link), struct evf_process, w);
         if (process->pidfd < 0) continue;
-        (void)close(process->pidfd);
-        process->pidfd = PIDFD_OF_PARENT;
+        if (first >= 0 && process->pidfd == last + 1) {
+            last++;
+            continue;
+        }
+        close_run(first, last);
+        first = last = process->pidfd;
     }
+    close_run(first, last);
+}
+
+bool evf__processes_own_fd(int fd) {
+    for (const struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
+        const struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
+        if (loop->abandoned || (size_t)fd >= loop->fds_size) continue;
+        const struct evf_io *io = loop->fds[fd].io;
+        if (io != NULL && io->cb == on_pidfd) return true;
+    }
+    return false;
 }
 
 void evf__processes_drop(struct evf_loop *loop) {
     while (!evf__list_is_empty(&loop->processes)) {
         struct evf_process *process =
             EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w);
+        if (process->pidfd >= 0) process->pidfd = PIDFD_OF_PARENT; /* closed at the fork; the number may be reused */
         evf_process_stop(process);
     }
 }

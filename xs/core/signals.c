@@ -77,7 +77,7 @@ int evf_signal_start(struct evf_loop *loop, struct evf_signal *sig, int signo, e
 }
 
 void evf_signal_stop(struct evf_signal *sig) {
-    if (sig->w.loop == NULL) return;
+    if (sig->w.loop == NULL || sig->w.loop->abandoned) return;
     evf__watcher_stop(&sig->w);
     if (--watcher_counts[sig->signo] == 0) host->release_signal(sig->signo);
 }

@@ -90,7 +90,7 @@ int evf__timer_start_internal(struct evf_loop *loop, struct evf_timer *timer, in
 
 void evf_timer_stop(struct evf_timer *timer) {
     struct evf_loop *loop = timer->w.loop;
-    if (loop == NULL) return;
+    if (loop == NULL || loop->abandoned) return;
     /* A timer that is due has left the heap and waits in the ready list. */
     if (timer->w.ready.next == NULL) heap_remove(&loop->heaps[timer->clock], timer->index);
     evf__watcher_stop(&timer->w);
@@ -137,12 +137,13 @@ void evf__timers_collect(struct evf_loop *loop) {
     }
 }
 
-void evf__timers_clear(struct evf_loop *loop) {
+void evf__timers_stop_all(struct evf_loop *loop) {
     for (int clock = 0; clock < EVF_CLOCK_COUNT; clock++) {
         struct evf__heap *heap = &loop->heaps[clock];
         while (heap->count > 0) evf_timer_stop(heap->entries[heap->count - 1].timer);
-        free(heap->entries);
-        heap->entries = NULL;
-        heap->size = 0;
     }
+}
+
+void evf__timers_clear(struct evf_loop *loop) {
+    for (int clock = 0; clock < EVF_CLOCK_COUNT; clock++) free(loop->heaps[clock].entries);
 }

@@ -7,8 +7,10 @@
 
 #include <ev.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 struct state {
@@ -43,9 +45,20 @@ static unsigned flag_of(const char *method) {
     return 0;
 }
 
+/* libev 4.33 fills a submission entry again without clearing it. Linux refuses such a removal since 5.13, and libev
+ * aborts the program ("did not consume all sqes") at the first watcher that is stopped or changed. */
+static bool io_uring_aborts(void) {
+    struct utsname system;
+    int major, minor;
+    if (ev_version_major() > 4 || ev_version_minor() > 33) return false;
+    return uname(&system) < 0 || sscanf(system.release, "%d.%d", &major, &minor) != 2 || major > 5 ||
+           (major == 5 && minor >= 13);
+}
+
 /* Compiled in and allowed: a kernel or a seccomp filter may refuse what the library offers. */
 static bool works(unsigned flag) {
     if ((ev_supported_backends() & flag) == 0) return false;
+    if (flag == EVBACKEND_IOURING && io_uring_aborts()) return false;
     struct ev_loop *loop = ev_loop_new(flag | common_flags);
     if (loop == NULL) return false;
     ev_loop_destroy(loop);
@@ -110,12 +123,21 @@ static void libev_close(void *data) {
     free(state);
 }
 
-static int libev_after_fork(void *data, bool forgotten) {
+static void libev_leave(void *data, bool for_good) {
     struct state *state = data;
-    /* Closing descriptors that belong to somebody else now would be worse than to keep some memory. */
-    if (state->loop != NULL && !forgotten) ev_loop_destroy(state->loop);
+    if (state->loop == NULL) return;
+    /* Destroying only closes and frees, and asks nothing of the kernel about the parent's watchers. */
+    if (for_good && state->epoll_fd >= 0)
+        (void)close(state->epoll_fd); /* all that it has */
+    else
+        ev_loop_destroy(state->loop);
     state->loop = NULL;
     state->epoll_fd = -1;
+}
+
+static int libev_after_fork(void *data) {
+    struct state *state = data;
+    libev_leave(state, false);
     for (size_t fd = 0; fd < state->watched_size; fd++) {
         free(state->watched[fd]);
         state->watched[fd] = NULL;
@@ -205,10 +227,6 @@ static int libev_verify(const void *data) {
     return 0;
 }
 
-static int libev_epoll_fd(const void *data) {
-    return ((const struct state *)data)->epoll_fd;
-}
-
 static const char *methods[METHODS + 1];
 
 static struct evf_backend backend = {
@@ -218,9 +236,9 @@ static struct evf_backend backend = {
     .close = libev_close,
     .set_io = libev_set_io,
     .wait = libev_wait,
+    .leave = libev_leave,
     .after_fork = libev_after_fork,
     .verify = libev_verify,
-    .epoll_fd = libev_epoll_fd,
 };
 
 const struct evf_backend *evf_backend_libev(void) {

@@ -110,16 +110,24 @@ static void libevent_close(void *data) {
     free(state);
 }
 
-static int libevent_after_fork(void *data, bool forgotten) {
+static void libevent_leave(void *data, bool for_good) {
     struct state *state = data;
-    /* Closing descriptors that belong to somebody else now would be worse than to keep some memory. */
-    if (!forgotten) {
-        if (state->base != NULL) event_base_free(state->base);
-        free_watched(state);
-    }
-    for (size_t fd = 0; fd < state->watched_size; fd++) state->watched[fd] = NULL;
+    (void)for_good; /* its signal pair can be closed by event_base_free only */
+    if (state->base == NULL) return;
+    bool shares_epoll = strcmp(state->method, "epoll") == 0;
+    /* event_base_free removes event after event from the instance, which is the parent's too. With our descriptor
+     * closed the kernel refuses each at once. */
+    if (state->epoll_fd >= 0) (void)close(state->epoll_fd);
+    if (!shares_epoll || state->epoll_fd >= 0) event_base_free(state->base);
     state->base = NULL;
     state->epoll_fd = -1;
+}
+
+static int libevent_after_fork(void *data) {
+    struct state *state = data;
+    if (state->base != NULL) event_base_free(state->base); /* in the process that made it */
+    state->base = NULL;
+    free_watched(state);
     return open_base(state);
 }
 
@@ -234,10 +242,6 @@ static int libevent_verify(const void *data) {
     return 0;
 }
 
-static int libevent_epoll_fd(const void *data) {
-    return ((const struct state *)data)->epoll_fd;
-}
-
 static const char *methods[METHODS + 1];
 
 static const struct evf_backend backend = {
@@ -247,9 +251,9 @@ static const struct evf_backend backend = {
     .close = libevent_close,
     .set_io = libevent_set_io,
     .wait = libevent_wait,
+    .leave = libevent_leave,
     .after_fork = libevent_after_fork,
     .verify = libevent_verify,
-    .epoll_fd = libevent_epoll_fd,
 };
 
 const struct evf_backend *evf_backend_libevent(void) {

@@ -11,9 +11,6 @@ our $VERSION = '0.001';
 require XSLoader;
 XSLoader::load('EventLoop::Fork', $VERSION);
 
-# In a forked child: what the parent's loop was on. Set by the fork.
-our ($PARENT_BACKEND, $PARENT_METHOD);
-
 # Best first. The built-in one is always there.
 my @BACKENDS = qw(libev libevent poll);
 my %MODULES  = (libev => 'EventLoop::Fork::Backend::Libev', libevent => 'EventLoop::Fork::Backend::Libevent');
@@ -37,8 +34,9 @@ sub _fail {
 sub _choose {
     my ($backend, $method) = @_;
     my ($from, $method_from) = ('', '');
-    if (!defined $backend && defined $PARENT_BACKEND) {
-        $backend = $PARENT_BACKEND;
+    my ($parent_backend, $parent_method) = (_parent_backend(), _parent_method());
+    if (!defined $backend && defined $parent_backend) {
+        $backend = $parent_backend;
     }
     elsif (!defined $backend && length($ENV{EVENTLOOP_FORK_BACKEND} // '')) {
         ($backend, $from) = ($ENV{EVENTLOOP_FORK_BACKEND}, ' (from EVENTLOOP_FORK_BACKEND)');
@@ -59,8 +57,8 @@ sub _choose {
         }
     }
 
-    if (!defined $method && defined $PARENT_METHOD && $backend eq $PARENT_BACKEND) {
-        $method = $PARENT_METHOD;
+    if (!defined $method && defined $parent_method && $backend eq $parent_backend) {
+        $method = $parent_method;
     }
     elsif (!defined $method && length($ENV{EVENTLOOP_FORK_METHOD} // '')) {
         ($method, $method_from) = ($ENV{EVENTLOOP_FORK_METHOD}, ' (from EVENTLOOP_FORK_METHOD)');
