@@ -158,12 +158,19 @@ void glue_signals_drop_pending(pTHX) {
     }
 }
 
+static bool is_handler(pTHX_ SV *value) {
+    if (value == NULL || !SvOK(value)) return false;
+    if (SvROK(value) || isGV_with_GP(value)) return true;
+    const char *text = SvPV_nolen(value);
+    return *text != '\0' && strNE(text, "IGNORE") && strNE(text, "DEFAULT");
+}
+
 /* Through the elements' magic, so that perl knows it too. PL_psig_ptr has what perl would call: code, globs and names;
  * to ask each element of %SIG would ask the kernel each time. */
 void glue_signals_reset(pTHX) {
     if (PL_psig_ptr == NULL) return;
     for (int signo = 1; signo < SIG_SIZE; signo++) {
-        SV *handler = PL_psig_ptr[signo] != NULL ? element(aTHX_ PL_sig_name[signo]) : NULL;
+        SV *handler = is_handler(aTHX_ PL_psig_ptr[signo]) ? element(aTHX_ PL_sig_name[signo]) : NULL;
         if (handler != NULL) sv_setpvs_mg(handler, "DEFAULT");
     }
 }

@@ -137,7 +137,7 @@ bool evf__processes_pending(const struct evf_loop *loop);
 void evf__processes_collect(struct evf_loop *loop);
 void evf__processes_close_fds(const struct evf_loop *loop); /* async-signal-safe */
 bool evf__processes_own_fd(int fd);
-void evf__processes_drop(struct evf_loop *loop);
+void evf__processes_stop_all(struct evf_loop *loop);
 
 /* wakeup.c: the descriptor that ends a wait */
 int evf__wakeup_open(void);   /* once for the process; returns the descriptor to watch, or a negative code */

@@ -110,7 +110,7 @@ static void stop_signals(struct evf_loop *loop) {
 
 static void stop_all(struct evf_loop *loop) {
     stop_signals(loop);
-    evf__processes_drop(loop);
+    evf__processes_stop_all(loop);
     while (!evf__list_is_empty(&loop->idles)) evf__watcher_stop(EVF__WATCHER_OF_LINK(loop->idles.next));
     /* What is due has left its list and waits for delivery. */
     while (!evf__list_is_empty(&loop->ready)) {
@@ -151,9 +151,9 @@ int evf_loop_after_fork(struct evf_loop *loop, bool force) {
     bool is_child = loop->generation != evf_fork_generation;
     if (!is_child && !loop->wants_rearm && !force) return 0;
 
+    if (is_child) evf__processes_stop_all(loop); /* not our children */
     loop->generation = evf_fork_generation;
     loop->wants_rearm = true; /* until all of it has succeeded */
-    if (is_child) evf__processes_drop(loop);
 
     if (is_child) evf_io_stop(&loop->wake); /* closed at the fork */
     int rc = loop->backend->after_fork(loop->state);

@@ -302,11 +302,12 @@ bool evf__processes_own_fd(int fd) {
     return false;
 }
 
-void evf__processes_drop(struct evf_loop *loop) {
+void evf__processes_stop_all(struct evf_loop *loop) {
+    bool is_child = loop->generation != evf_fork_generation;
     while (!evf__list_is_empty(&loop->processes)) {
         struct evf_process *process =
             EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w);
-        if (process->pidfd >= 0) process->pidfd = PIDFD_OF_PARENT; /* closed at the fork; the number may be reused */
+        if (is_child && process->pidfd >= 0) process->pidfd = PIDFD_OF_PARENT; /* closed at the fork */
         evf_process_stop(process);
     }
 }
