@@ -22,15 +22,13 @@ static void take_options(pTHX_ const char *operation, SV **arguments, I32 count,
 static SV *take_code(pTHX_ const char *operation, const char *name, SV *code) {
     if (code == NULL) glue_throw(aTHX_ EVF_EINVAL, operation, NULL, "'%s' is missing", name);
     if (!glue_is_code(aTHX_ code))
-        glue_throw(aTHX_ EVF_EINVAL, operation, code, "'%s' is not code: '%" SVf "'", name,
-                   SVfARG(SvOK(code) ? code : sv_2mortal(newSVpvs("undef"))));
+        glue_throw(aTHX_ EVF_EINVAL, operation, code, "'%s' is not code: '%s'", name, glue_text(aTHX_ code));
     return code;
 }
 
 static pid_t take_pid(pTHX_ const char *operation, SV *pid) {
     if (!SvOK(pid) || !looks_like_number(pid) || SvNV(pid) != (NV)SvIV(pid) || SvIV(pid) < 0 || SvIV(pid) > INT_MAX)
-        glue_throw(aTHX_ EVF_EINVAL, operation, pid, "not a process id: '%" SVf "'",
-                   SVfARG(SvOK(pid) ? pid : sv_2mortal(newSVpvs("undef"))));
+        glue_throw(aTHX_ EVF_EINVAL, operation, pid, "not a process id: '%s'", glue_text(aTHX_ pid));
     return (pid_t)SvIV(pid);
 }
 

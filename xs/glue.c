@@ -78,6 +78,10 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
 
 /* ---- Values ------------------------------------------------------------------------------------------------- */
 
+const char *glue_text(pTHX_ SV *value) {
+    return value != NULL && SvOK(value) ? SvPV_nolen(value) : "undef";
+}
+
 bool glue_is_code(pTHX_ SV *code) {
     SvGETMAGIC(code);
     if (!SvROK(code)) return false;
@@ -93,8 +97,7 @@ int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seco
     const NV limit = 9.0e18; /* below INT64_MAX: 285 years */
     SvGETMAGIC(seconds);
     if (!SvOK(seconds) || !(SvNIOK(seconds) || looks_like_number(seconds)))
-        glue_throw(aTHX_ EVF_EINVAL, operation, seconds, "%s is not a number: '%" SVf "'", name,
-                   SVfARG(SvOK(seconds) ? seconds : sv_2mortal(newSVpvs("undef"))));
+        glue_throw(aTHX_ EVF_EINVAL, operation, seconds, "%s is not a number: '%s'", name, glue_text(aTHX_ seconds));
     NV value = SvNV_nomg(seconds);
     if (value != value) glue_throw(aTHX_ EVF_EINVAL, operation, seconds, "%s is not a number: NaN", name);
     value *= 1e9;
@@ -108,10 +111,11 @@ static int fileno_by_method(pTHX_ SV *handle) {
     dSP;
     ENTER;
     SAVETMPS;
+    save_scalar(PL_errgv); /* local $@ */
     PUSHMARK(SP);
     XPUSHs(handle);
     PUTBACK;
-    if (call_method("fileno", G_SCALAR | G_EVAL | G_KEEPERR) == 1) {
+    if (call_method("fileno", G_SCALAR | G_EVAL) == 1) {
         SPAGAIN;
         SV *number = POPs;
         if (SvOK(number) && looks_like_number(number)) fd = (int)SvIV(number);

@@ -87,6 +87,8 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error);
 /* The number of the open descriptor behind a handle, or -1. May call the handle's fileno. */
 int glue_fileno(pTHX_ SV *handle);
 
+/* A value in a message: "undef" where there is none. */
+const char *glue_text(pTHX_ SV *value);
 bool glue_is_code(pTHX_ SV *code);
 /* What to keep of a callback: the code itself, or a reference to what is overloaded as code. */
 SV *glue_keep_code(pTHX_ SV *code);
@@ -113,6 +115,7 @@ int glue_start_process(pTHX_ struct glue_loop *loop, pid_t pid, SV *code); /* th
 void glue_unwatch_process(pTHX_ struct glue_loop *loop, pid_t pid);
 
 void glue_signals_boot(pTHX);
+void glue_signals_unblock_dispatched(sigset_t *mask); /* in a child: handlers under way do not go on here */
 int glue_signal_number(pTHX_ SV *name); /* -1: unknown */
 void glue_signals_reset(pTHX);          /* in a child: every handler in %SIG to DEFAULT */
 void glue_signals_drop_pending(pTHX);

@@ -157,9 +157,9 @@ static int run_code(pTHX_ const struct glue_fork_options *options) {
     return exit_code_of(aTHX_ value, options->name);
 }
 
-static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, const sigset_t *mask)
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, sigset_t *mask)
     __attribute__((noreturn));
-static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, const sigset_t *mask) {
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, sigset_t *mask) {
     int ret, exit_code = 255;
     dJMPENV;
 
@@ -170,6 +170,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     if (!options->keep_signals) glue_signals_reset(aTHX);
     renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
+    glue_signals_unblock_dispatched(mask);
     evf_fork_restore_mask(mask);
 
     JMPENV_PUSH(ret);

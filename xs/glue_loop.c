@@ -135,7 +135,7 @@ struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
         if (magic != NULL)
             glue_throw(aTHX_ EVF_EINVAL, operation, self, "the loop belongs to another thread, or was destroyed");
     }
-    glue_throw(aTHX_ EVF_EINVAL, operation, self, "called on what is no loop: '%" SVf "'", SVfARG(self));
+    glue_throw(aTHX_ EVF_EINVAL, operation, self, "called on what is no loop: '%s'", glue_text(aTHX_ self));
 }
 
 /* ---- A turn ------------------------------------------------------------------------------------------------- */
@@ -206,9 +206,10 @@ static struct glue_io *find_by_handle(const struct glue_loop *loop, SV *handle) 
 }
 
 static void throw_for_handle(pTHX_ int code, const char *operation, SV *handle) {
-    glue_throw(aTHX_ code, operation, handle, "'handle' is %s: '%" SVf "'",
-               code == EVF_EBADF ? "not an open file handle" : evf_error_text(code),
-               SVfARG(SvOK(handle) ? handle : sv_2mortal(newSVpvs("undef"))));
+    const char *why = code == EVF_EBADF     ? "not an open file handle"
+                      : code == EVF_ENOTSUP ? "a descriptor too high for this method"
+                                            : evf_error_text(code);
+    glue_throw(aTHX_ code, operation, handle, "'handle' is %s: '%s'", why, glue_text(aTHX_ handle));
 }
 
 static struct glue_io *new_io(pTHX_ struct glue_loop *loop, SV *handle, int fd, unsigned mask) {
@@ -398,7 +399,7 @@ static int on_signal(struct evf_signal *sig, int signo, void *data) {
 static int signal_number(pTHX_ const char *operation, SV *name) {
     int signo = glue_signal_number(aTHX_ name);
     if (signo > 0) return signo;
-    const char *text = SvOK(name) ? SvPV_nolen(name) : "undef";
+    const char *text = glue_text(aTHX_ name);
     if (strnEQ(text, "SIG", 3))
         glue_throw(aTHX_ EVF_ESIGNAL, operation, name, "unknown signal '%s'; names have no SIG: '%s'", text, text + 3);
     glue_throw(aTHX_ EVF_ESIGNAL, operation, name, "unknown signal '%s'; `kill -l` lists the names", text);
@@ -419,7 +420,7 @@ void glue_watch_signal(pTHX_ struct glue_loop *loop, SV *name, SV *code) {
     int rc = evf_signal_start(loop->evf, &watch->sig, signo, on_signal, watch);
     if (rc < 0) {
         Safefree(watch);
-        glue_throw(aTHX_ rc, "watch_signal", name, "%s: '%" SVf "'", evf_error_text(rc), SVfARG(name));
+        glue_throw(aTHX_ rc, "watch_signal", name, "%s: '%s'", evf_error_text(rc), glue_text(aTHX_ name));
     }
     watch->code = glue_keep_code(aTHX_ code);
     watch->next = loop->signals;

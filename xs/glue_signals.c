@@ -57,6 +57,36 @@ static void wrap_perls_handler(pTHX) {
     }
 }
 
+/* Perl blocks a signal while its handler runs. A child that is forked inside the handler never comes back to unblock it,
+ * so what is under way is written down. */
+static Sighandler_t perls_dispatcher;
+static int dispatching[SIG_SIZE];
+
+#ifdef HANDLER_HAS_3_ARGUMENTS
+static Signal_t dispatcher(int signo, siginfo_t *info, void *context) {
+#else
+static Signal_t dispatcher(int signo) {
+#endif
+    dTHX;
+    ENTER;
+    SAVEINT(dispatching[signo]); /* restored also when the handler dies */
+    dispatching[signo] = 1;
+#ifdef HANDLER_HAS_3_ARGUMENTS
+    perls_dispatcher(signo, info, context);
+#else
+    perls_dispatcher(signo);
+#endif
+    LEAVE;
+}
+
+void glue_signals_unblock_dispatched(sigset_t *mask) {
+    for (int signo = 1; signo < SIG_SIZE; signo++) {
+        if (!dispatching[signo]) continue;
+        (void)sigdelset(mask, signo); /* cannot fail for the number of a handler */
+        dispatching[signo] = 0;
+    }
+}
+
 /* ---- %SIG --------------------------------------------------------------------------------------------------- */
 
 static CV *proxies[SIG_SIZE]; /* one for each watched signal, kept for ever */
@@ -178,5 +208,9 @@ void glue_signals_reset(pTHX) {
 void glue_signals_boot(pTHX) {
     static const struct evf_signal_host host = {catch_signal, release_signal};
     wrap_perls_handler(aTHX);
+    if (PL_sighandlerp != dispatcher) {
+        perls_dispatcher = PL_sighandlerp;
+        PL_sighandlerp = dispatcher;
+    }
     evf_signal_set_host(&host);
 }

@@ -36,6 +36,8 @@ struct evf_backend {
     void (*leave)(void *state, bool for_good);
     /* Before the next use in such a child, or at any time: afterwards private and empty. */
     int (*after_fork)(void *state);
+    /* Descriptors are below this number. */
+    int (*fd_limit)(const void *state);
     /* 0 or EVF_EBACKEND: the state contradicts itself. */
     int (*verify)(const void *state);
 };

@@ -134,7 +134,8 @@ struct evf_io {
     unsigned mask;   /* what the caller wants */
     unsigned events; /* what waits for delivery */
 };
-/* One watcher for each descriptor of a loop: a second is EVF_EEXIST. EVF_EBADF: not open. */
+/* One watcher for each descriptor of a loop: a second is EVF_EEXIST. EVF_EBADF: not open. EVF_ENOTSUP: the number is
+ * too high for the method. */
 int evf_io_start(struct evf_loop *loop, struct evf_io *io, int fd, unsigned mask, evf_io_cb cb, void *data);
 /* Changes the mask of an active watcher; 0 keeps it without interest. */
 int evf_io_set(struct evf_io *io, unsigned mask);
@@ -236,8 +237,7 @@ int evf_fork_child_begin(bool keep_signals);
 /* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process
  * watchers. Done by the loop itself at its next use; a no-op in the process that made the loop. force: also there. */
 int evf_loop_after_fork(struct evf_loop *loop, bool force);
-/* Forgets kernel objects and watchers for ever; every start on the loop answers EVF_EABANDONED. */
-void evf_loop_abandon(struct evf_loop *loop);
+/* After evf_fork_child_begin: every start on the loop answers EVF_EABANDONED, every stop does nothing. */
 bool evf_loop_is_abandoned(const struct evf_loop *loop);
 
 /* The host may tell forks that will only exec: nothing is prepared for them. Called in the child of any fork;

@@ -21,11 +21,12 @@ void evf_fork_set_exec_only(bool (*new_is_exec_only)(void)) {
  * loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void in_child(void) {
     if (is_exec_only != NULL && is_exec_only()) return;
-    evf_fork_generation++;
+    const sig_atomic_t parent = evf_fork_generation++;
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
         struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned) continue;
-        evf__processes_close_fds(loop);
+        /* A loop that the parent had inherited itself, and not used, has lost its descriptors already. */
+        if (loop->generation == parent) evf__processes_close_fds(loop);
         loop->backend->leave(loop->state, is_ours);
         if (!is_ours) evf__signals_forget(loop);
     }
@@ -71,7 +72,7 @@ int evf_fork_child_begin(bool keep_signals) {
     int count = evf__isolate_all();
     if (!keep_signals) default_actions();
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next)
-        evf_loop_abandon(EVF__CONTAINER(link, struct evf_loop, all));
+        evf__loop_abandon(EVF__CONTAINER(link, struct evf_loop, all));
     return count;
 }
 

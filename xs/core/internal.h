@@ -106,6 +106,9 @@ int evf__watcher_check(struct evf_loop *loop, const struct evf_watcher *watcher)
 void evf__watcher_start(struct evf_loop *loop, struct evf_watcher *watcher, enum evf_watcher_kind kind, void *data);
 void evf__watcher_stop(struct evf_watcher *watcher);
 
+/* In a child, for good: forgets watchers and kernel objects. The parent's descriptors are closed already. */
+void evf__loop_abandon(struct evf_loop *loop);
+
 /* io.c */
 int evf__io_init(struct evf_loop *loop); /* starts the watcher of the wake-up descriptor */
 void evf__io_stop_all(struct evf_loop *loop);

@@ -53,6 +53,7 @@ static void forget_special(struct evf_loop *loop, struct evf__fd *slot) {
 }
 
 static int io_start(struct evf_loop *loop, struct evf_io *io, int fd, unsigned mask, evf_io_cb cb, void *data) {
+    if (fd >= loop->backend->fd_limit(loop->state)) return EVF_ENOTSUP;
     int rc = reserve(loop, fd);
     if (rc < 0) return rc;
     struct evf__fd *slot = &loop->fds[fd];
@@ -202,8 +203,8 @@ void evf__io_host_ready(void *data, int fd, unsigned mask) {
     if (io->mask & EVF_HANGUP && has_hung_up(fd)) events |= EVF_HANGUP;
     if (events == 0 && (io->mask & (EVF_READ | EVF_HANGUP)) == EVF_HANGUP && (mask & EVF_READ) != 0) {
         /* Unread data of a peer that is still there: asking on would spin. */
+        if (!slot->muted) loop->muted_count++;
         slot->muted = true;
-        loop->muted_count++;
         mark_changed(loop, fd);
         if (loop->muted_timer.w.loop == NULL) {
             /* Without memory for a timer the kernel is asked again at once: slower, not wrong. */

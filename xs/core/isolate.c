@@ -119,11 +119,14 @@ int evf__isolate_prepare(void) {
 }
 
 int evf__isolate_all(void) {
-    int count = 0;
+    int count = 0, probe_fd = inherited_count > 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
     for (size_t i = 0; i < inherited_count; i++) {
-        /* Those of our loops are closed already. */
-        if (fcntl(inherited[i], F_GETFD) >= 0 && replace(inherited[i]) == 0) count++;
+        /* Those of our loops are closed already, and their numbers may be somebody's new files. */
+        int fd = inherited[i];
+        bool is_epoll = probe_fd < 0 ? evf_epoll_is_named(fd) : evf_epoll_answers(fd, probe_fd);
+        if (is_epoll && replace(fd) == 0) count++;
     }
+    if (probe_fd >= 0) (void)close(probe_fd);
     inherited_count = 0;
     return count;
 }

@@ -124,7 +124,7 @@ static void stop_all(struct evf_loop *loop) {
     evf__io_stop_all(loop);
 }
 
-void evf_loop_abandon(struct evf_loop *loop) {
+void evf__loop_abandon(struct evf_loop *loop) {
     if (loop->abandoned) return;
     stop_signals(loop); /* a handler that stays would be the parent's */
     loop->abandoned = true;

@@ -124,6 +124,11 @@ static int poll_after_fork(void *data) {
     return 0;
 }
 
+static int poll_fd_limit(const void *data) {
+    (void)data; /* none of its own */
+    return INT_MAX;
+}
+
 static int poll_verify(const void *data) {
     const struct state *state = data;
     for (size_t i = 0; i < state->count; i++) {
@@ -144,5 +149,6 @@ const struct evf_backend evf_backend_poll = {
     .wait = poll_wait,
     .leave = poll_leave,
     .after_fork = poll_after_fork,
+    .fd_limit = poll_fd_limit,
     .verify = poll_verify,
 };

@@ -19,7 +19,7 @@
 /* Children without a pidfd are looked at so often, besides at each SIGCHLD: a program may have replaced the handler. */
 static const int64_t children_check_ns = 250 * EVF__MILLISECOND;
 
-enum { NO_PIDFD = -1, PIDFD_OF_PARENT = -2 };
+enum { NO_PIDFD = -1 };
 
 static atomic_uint children_total; /* SIGCHLDs seen, by any handler of this process */
 static bool use_pidfd = true;
@@ -245,7 +245,8 @@ void evf_process_stop(struct evf_process *process) {
     evf_io_stop(&process->io);
     evf__watcher_stop(&process->w);
     if (process->pidfd != NO_PIDFD) {
-        if (process->pidfd >= 0) (void)close(process->pidfd);
+        /* In a child it was closed at the fork, and the number may be another file by now. */
+        if (loop->generation == evf_fork_generation) (void)close(process->pidfd);
         process->pidfd = NO_PIDFD;
         return;
     }
@@ -303,11 +304,6 @@ bool evf__processes_own_fd(int fd) {
 }
 
 void evf__processes_stop_all(struct evf_loop *loop) {
-    bool is_child = loop->generation != evf_fork_generation;
-    while (!evf__list_is_empty(&loop->processes)) {
-        struct evf_process *process =
-            EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w);
-        if (is_child && process->pidfd >= 0) process->pidfd = PIDFD_OF_PARENT; /* closed at the fork */
-        evf_process_stop(process);
-    }
+    while (!evf__list_is_empty(&loop->processes))
+        evf_process_stop(EVF__CONTAINER(EVF__WATCHER_OF_LINK(loop->processes.next), struct evf_process, w));
 }

@@ -7,6 +7,7 @@
 
 #include <ev.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,11 @@ static int libev_wait(void *data, int64_t timeout_ns) {
     return 0;
 }
 
+static int libev_fd_limit(const void *data) {
+    (void)data; /* none of its own */
+    return INT_MAX;
+}
+
 static int libev_verify(const void *data) {
     const struct state *state = data;
     if (state->loop == NULL) return EVF_EBACKEND;
@@ -238,6 +244,7 @@ static struct evf_backend backend = {
     .wait = libev_wait,
     .leave = libev_leave,
     .after_fork = libev_after_fork,
+    .fd_limit = libev_fd_limit,
     .verify = libev_verify,
 };
 

@@ -9,9 +9,11 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 struct watched {
@@ -229,6 +231,12 @@ static int libevent_wait(void *data, int64_t timeout_ns) {
     return 0;
 }
 
+/* Its select uses the C library's sets, and the C library aborts the program above their size. */
+static int libevent_fd_limit(const void *data) {
+    const struct state *state = data;
+    return strcmp(state->method, "select") == 0 ? FD_SETSIZE : INT_MAX;
+}
+
 static int libevent_verify(const void *data) {
     const struct state *state = data;
     if (state->base == NULL) return EVF_EBACKEND;
@@ -253,6 +261,7 @@ static const struct evf_backend backend = {
     .wait = libevent_wait,
     .leave = libevent_leave,
     .after_fork = libevent_after_fork,
+    .fd_limit = libevent_fd_limit,
     .verify = libevent_verify,
 };
 

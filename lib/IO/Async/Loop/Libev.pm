@@ -25,7 +25,7 @@ IO::Async::Loop::Libev - use IO::Async on libev, with forks done right
     $loop->fork(
         code    => sub { return 3 },
         on_exit => sub {
-            my ($pid, $wait_status) = \@_;
+            my ($pid, $wait_status) = @_;
             print 'exit code ', $wait_status >> 8, "\n";    # exit code 3
             $loop->stop;
         },
@@ -77,7 +77,7 @@ Those of L<IO::Async::Loop>, and:
 
     my $loop = IO::Async::Loop::Libev->new(method => 'poll');
 
-C<method> is how libev asks the kernel: C<epoll>, C<poll>, C<select>, C<io_uring>, C<linuxaio>, C<kqueue>, as far as they are here. The default is
+C<method> is how libev asks the kernel: C<epoll>, C<poll>, C<select>, C<linuxaio>, C<io_uring>, C<kqueue>, as far as they work here. The default is
 C<EVENTLOOP_FORK_METHOD> of the environment, or the best.
 
 =head2 backend
