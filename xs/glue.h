@@ -106,7 +106,7 @@ int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns);
 void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes);
 void glue_unwatch_io(pTHX_ struct glue_loop *loop, SV *handle, unsigned mask);
 UV glue_watch_time(pTHX_ struct glue_loop *loop, enum evf_clock clock, int64_t deadline_ns, SV *code);
-UV glue_watch_idle(pTHX_ struct glue_loop *loop, SV *code);
+UV glue_watch_idle(pTHX_ struct glue_loop *loop, const char *operation, SV *code);
 void glue_unwatch_slot(pTHX_ struct glue_loop *loop, UV id, bool is_idle);
 void glue_watch_signal(pTHX_ struct glue_loop *loop, SV *name, SV *code);
 void glue_unwatch_signal(pTHX_ struct glue_loop *loop, SV *name);

@@ -134,7 +134,7 @@ static void report(pTHX_ const char *helper, SV *name, SV *what) {
 
 static int exit_code_of(pTHX_ SV *value, SV *name) {
     if (!SvOK(value)) return 255;
-    if (looks_like_number(value)) {
+    if (SvNIOK(value) || looks_like_number(value)) { /* a false comparison is a number, and no text of one */
         NV number = SvNV(value);
         if (number == -1) return 255;
         if (number >= 0 && number <= 255 && number == (NV)(int)number) return (int)number;

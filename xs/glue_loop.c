@@ -358,14 +358,14 @@ UV glue_watch_time(pTHX_ struct glue_loop *loop, enum evf_clock clock, int64_t d
     return id_of(slot);
 }
 
-UV glue_watch_idle(pTHX_ struct glue_loop *loop, SV *code) {
+UV glue_watch_idle(pTHX_ struct glue_loop *loop, const char *operation, SV *code) {
     struct glue_slot *slot = take_slot(aTHX_ loop, code);
     slot->is_idle = true;
     memset(&slot->w, 0, sizeof slot->w); /* it may have been a timer */
     int rc = evf_idle_start(loop->evf, &slot->w.idle, on_idle, slot);
     if (rc < 0) {
         SvREFCNT_dec(give_back_slot(slot));
-        glue_throw(aTHX_ rc, "watch_idle", NULL, "%s", evf_error_text(rc));
+        glue_throw(aTHX_ rc, operation, NULL, "%s", evf_error_text(rc));
     }
     return id_of(slot);
 }

@@ -122,7 +122,8 @@ sub _child_name {
 
 sub _report_exception {
     my ($name, $error) = @_;
-    my $text = "$error";
+    my $text = eval { "$error" };
+    $text = 'an exception of class ' . ref($error) . ', whose text cannot be had' unless defined $text;
     $text .= "\n" unless $text =~ /\n\z/;
     print STDERR 'EventLoop::Fork: ', _child_name($name), ": $text";
     return;
