@@ -43,7 +43,17 @@ static bool is_compiled_in(const char *method) {
     return false;
 }
 
+/* Without room for its signal pair libevent ends the program. */
+static bool has_room(void) {
+    int fds[4], count = 0;
+    while (count < 4 && (fds[count] = open("/", O_RDONLY | O_CLOEXEC)) >= 0) count++;
+    bool has = count == 4;
+    while (count > 0) (void)close(fds[--count]);
+    return has;
+}
+
 static struct event_base *new_base(const char *method) {
+    if (!has_room()) return NULL;
     if (!is_compiled_in(method)) return NULL; /* libevent would print that there is none */
     struct event_config *config = event_config_new();
     if (config == NULL) return NULL;

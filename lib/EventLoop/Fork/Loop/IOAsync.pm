@@ -34,15 +34,24 @@ sub new {
     for my $name (sort keys %args) {
         EventLoop::Fork::Loop::_fail('EVF_EINVAL', $name, "unknown option '$name'");
     }
-    my $self  = $class->SUPER::__new;
-    my $waits = defined $METRICS || $class->can('pre_wait') != \&IO::Async::Loop::pre_wait;
-    if (!eval { EventLoop::Fork::Loop::_attach($self, $address, $method, 1, $waits ? 1 : 0); 1 }) {
+    my $self = $class->SUPER::__new;
+    if (!eval { EventLoop::Fork::Loop::_attach($self, $address, $method, 1, $class->_needs_wait_hooks); 1 }) {
         my $error = $@;
         undef $IO::Async::Loop::ONE_TRUE_LOOP
             if defined $IO::Async::Loop::ONE_TRUE_LOOP && $IO::Async::Loop::ONE_TRUE_LOOP == $self;
         die $error;
     }
     return $self;
+}
+
+# pre_wait and post_wait cost more than the rest of a turn. Nobody hears them when the metrics go nowhere; which adapter
+# those have was settled for ever by the first metric, at the latest in __new.
+sub _needs_wait_hooks {
+    my ($class) = @_;
+    return 1 if $class->can('pre_wait') != \&IO::Async::Loop::pre_wait;
+    return 1 if $class->can('post_wait') != \&IO::Async::Loop::post_wait;
+    return 0 unless defined $METRICS;
+    return eval { $METRICS->adapter->isa('Metrics::Any::Adapter::Null') } ? 0 : 1;
 }
 
 sub is_running { return $_[0]{running} ? 1 : 0 }
