@@ -50,27 +50,40 @@ void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *fo
 
 /* ---- The trampoline ----------------------------------------------------------------------------------------- */
 
-int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
+static int call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
     dSP;
-    const int saved_errno = errno;
     int rc = 0;
-    /* A context stack of its own: last, next and goto find nothing of the caller's to leave by. */
-    PUSHSTACKi(PERLSI_REQUIRE);
-    ENTER;
-    SAVETMPS;
-    if (SvROK(ERRSV) || SvTRUE(ERRSV)) save_scalar(PL_errgv); /* local $@, where there is something to keep */
     PUSHMARK(SP);
     EXTEND(SP, count);
     for (int i = 0; i < count; i++) PUSHs(sv_2mortal(arguments[i]));
     PUTBACK;
     (void)call_sv(code, G_VOID | G_DISCARD | G_EVAL);
     /* An exception object may be false. */
-    if (SvROK(ERRSV) || SvTRUE(ERRSV)) {
+    if (UNLIKELY(SvROK(ERRSV) || SvTRUE(ERRSV))) {
         *ret_error = newSVsv(ERRSV);
         rc = EVF_ECALLBACK;
     }
-    FREETMPS;
-    LEAVE;
+    return rc;
+}
+
+int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
+    dSP;
+    const int saved_errno = errno;
+    const bool has_exception = SvROK(ERRSV) || SvTRUE(ERRSV);
+    int rc;
+    /* A context stack of its own: last, next and goto find nothing of the caller's to leave by. */
+    PUSHSTACKi(PERLSI_REQUIRE);
+    if (count == 0 && !has_exception) { /* call_sv has a scope of its own; ours is for what lies around it */
+        rc = call(aTHX_ code, arguments, count, ret_error);
+        if (UNLIKELY(rc < 0)) CLEAR_ERRSV();
+    } else {
+        ENTER;
+        SAVETMPS;
+        save_scalar(PL_errgv); /* local $@ */
+        rc = call(aTHX_ code, arguments, count, ret_error);
+        FREETMPS;
+        LEAVE;
+    }
     POPSTACK;
     errno = saved_errno;
     return rc;

@@ -112,8 +112,6 @@ sub is_running { return $_[0]{running} ? 1 : 0 }
 
 sub time { return Time::HiRes::time() }
 
-*later = \&_later;
-
 # For a child that has died or returned what is no exit code: the parent sees only 255.
 sub _child_name {
     my ($name) = @_;

@@ -23,7 +23,7 @@ use constant {
 {
     no strict 'refs';
     *{$_} = \&{"EventLoop::Fork::Loop::$_"}
-        for qw(backend method loop_once watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle
+        for qw(backend method loop_once watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
         watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child post_fork);
 }
 
@@ -56,10 +56,7 @@ sub _needs_wait_hooks {
 
 sub is_running { return $_[0]{running} ? 1 : 0 }
 
-sub later {
-    my ($self, $code) = @_;
-    return $code ? EventLoop::Fork::Loop::_later($self, $code) : $self->SUPER::later;
-}
+sub _later_future { return $_[0]->SUPER::later }
 
 sub fork {
     my ($self, %args) = @_;
