@@ -1,0 +1,105 @@
+package Bench::Measure;
+
+# Both ends of one measurement. The outer end starts a fresh perl for one row and one contestant, so that singletons,
+# signal handlers and memory of one never meet those of another. The inner end runs batches and writes its result, one
+# line of JSON, to the pipe.
+
+use strict;
+use warnings;
+
+use Bench::Contestants ();
+use Bench::Rows        ();
+use JSON::PP           ();
+use Time::HiRes        qw(clock_gettime CLOCK_MONOTONIC);
+
+# A measurement goes on until it has both, or until enough time is gone.
+use constant MIN_BATCHES => 3;
+use constant MIN_SECONDS => 0.2;
+use constant MAX_SECONDS => 0.5;
+
+use constant KILLED_AFTER => 6;        # seconds; ours need a tenth of it
+use constant DESCRIPTORS  => 4_096;    # wanted; what the system allows otherwise
+
+# ---- The outer end ---------------------------------------------------------------------------------------------------
+
+my $running_pid;
+END { kill KILL => $running_pid if $running_pid }
+
+# What these say would make a contestant something else than its default.
+my @NEUTRAL = qw(IO_ASYNC_LOOP IO_ASYNC_WATCHDOG LIBEV_FLAGS EVENTLOOP_FORK_BACKEND EVENTLOOP_FORK_METHOD
+    EVENT_NOEPOLL EVENT_NOPOLL EVENT_NOSELECT EVENT_SHOW_METHOD);
+
+# The result as a hash; { error => 'why' } if there is none.
+sub run {
+    my ($what, $row, $contestant) = @_;
+    delete local @ENV{@NEUTRAL};
+    my @shell = ('/bin/sh', '-c', 'ulimit -S -n "$1" 2>/dev/null; shift; exec "$@"', 'sh', DESCRIPTORS);
+    my @perl  = ($^X, map { "-I$_" } grep { !ref } @INC);
+    my @inner = ('-MBench::Measure', '-e', 'Bench::Measure::inner(@ARGV)', '--', $what, $row, $contestant);
+    $running_pid = open my $pipe, '-|', @shell, @perl, @inner or die "cannot start $^X: $!\n";
+    my $output = do { local $/; <$pipe> };
+    close $pipe;
+    undef $running_pid;
+    return { error => _how_it_ended($?) } if $?;
+    my $result = eval { JSON::PP::decode_json($output) };
+    return $result || { error => "unexpected output: $output" };
+}
+
+sub _how_it_ended {
+    my ($wait_status) = @_;
+    my $signal = $wait_status & 127;
+    return 'exit ' . ($wait_status >> 8) unless $signal;
+    return $signal == 14 ? 'took more than ' . KILLED_AFTER . ' seconds' : "killed by signal $signal";
+}
+
+# ---- The inner end ---------------------------------------------------------------------------------------------------
+
+sub inner {
+    my ($what, @names) = @_;
+    alarm KILLED_AFTER;
+    my $result = eval { $what eq 'look' ? _look(@names) : _measure(@names) };
+    if (!$result) {
+        my $error = "$@";
+        $error =~ s/\n.*//s;
+        $result = { error => $error };
+    }
+    print JSON::PP->new->canonical->encode($result), "\n";
+    return;
+}
+
+# Is it installed, and what exactly?
+sub _look {
+    my (undef, $name) = @_;
+    my $contestant = Bench::Contestants::named($name);
+    my $loop       = Bench::Contestants::start($contestant);
+    my $method     = $loop && $loop->can('method') ? $loop->method : undef;
+    return { versions => Bench::Contestants::versions($contestant), method => $method };
+}
+
+sub _measure {
+    my ($row_name, $contestant_name) = @_;
+    my $row   = Bench::Rows::named($row_name);
+    my $loop  = Bench::Contestants::start(Bench::Contestants::named($contestant_name));
+    my $batch = $row->{prepare}->($loop);
+    my $count = $row->{count};
+
+    $batch->($count / 10);    # memory is there, files are loaded
+
+    my @seconds;
+    my $start = clock_gettime(CLOCK_MONOTONIC);
+    my $now   = $start;
+    while ($now - $start < MAX_SECONDS && (@seconds < MIN_BATCHES || $now - $start < MIN_SECONDS)) {
+        my $before = $now;
+        $batch->($count);
+        $now = clock_gettime(CLOCK_MONOTONIC);
+        push @seconds, $now - $before;
+    }
+    return { seconds => median(@seconds) / $count, batches => scalar @seconds };
+}
+
+sub median {
+    my @sorted = sort { $a <=> $b } @_;
+    return @sorted % 2 ? $sorted[ $#sorted / 2 ] : ($sorted[ @sorted / 2 - 1 ] + $sorted[ @sorted / 2 ]) / 2;
+}
+
+1;

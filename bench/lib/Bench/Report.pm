@@ -1,0 +1,126 @@
+package Bench::Report;
+
+# From seconds to a verdict and a table. A ratio is how many times as fast as the reference a contestant is: the
+# reference's median over its own. Beside it stand the least and the greatest ratio of two measurements of one round.
+
+use strict;
+use warnings;
+
+use Bench::Contestants ();
+use Bench::Measure     ();
+use Bench::Rows        ();
+use List::Util         qw(max min);
+
+# $seconds is { contestant => [ seconds for one operation in each round, undef where it failed ] }, $failures is
+# { contestant => [ why ] }. The result is plain data: what --json prints and print_row shows.
+sub row {
+    my ($row, $seconds, $failures) = @_;
+    my @lines;
+    for my $contestant (Bench::Contestants::all()) {
+        my $name = $contestant->{name};
+        next unless $seconds->{$name} || $failures->{$name};
+        my %line = (contestant => $name, label => $contestant->{label}, is_ours => $contestant->{is_ours} ? 1 : 0);
+        push @lines, \%line;
+
+        $line{failures} = $failures->{$name} if $failures->{$name};
+        my $own = $line{rounds} = $seconds->{$name} || [];
+        $line{seconds} = Bench::Measure::median(grep { defined } @$own) if grep { defined } @$own;
+        for my $which (qw(against also_against)) {
+            my $reference = Bench::Rows::reference($row, $contestant, $which);
+            $line{$which} = _ratio($own, $seconds->{$reference} || [], $reference) if defined $reference;
+        }
+        if ($row->{judged}->($contestant) && $line{against}) {
+            $line{target} = $row->{target};
+            $line{meets}  = sprintf('%.2f', $line{against}{ratio}) >= $row->{target} ? 1 : 0;    # as it is printed
+        }
+    }
+    return { lines => \@lines, map { $_ => $row->{$_} } qw(name title unit target) };
+}
+
+sub _ratio {
+    my ($own, $reference, $name) = @_;
+    my @both  = grep { defined $own->[$_] && defined $reference->[$_] } 0 .. $#$own;
+    my @pairs = map  { $reference->[$_] / $own->[$_] } @both or return;
+    return {
+        reference => $name,
+        ratio     => Bench::Measure::median(@$reference[@both]) / Bench::Measure::median(@$own[@both]),
+        min       => min(@pairs),
+        max       => max(@pairs),
+    };
+}
+
+# ---- Text ------------------------------------------------------------------------------------------------------------
+
+my $LABEL_WIDTH = max(map { length $_->{label} } Bench::Contestants::all());
+
+sub print_row {
+    my ($result) = @_;
+    printf "%s: %s (for each %s)\n", @$result{qw(name title unit)};
+    printf "  %-${LABEL_WIDTH}s %12s %12s   %-20s %s\n", '', 'microseconds', 'per second', 'ratio (of pairs)', 'target';
+    print_line($_) for @{ $result->{lines} };
+    print "\n";
+    return;
+}
+
+sub print_line {
+    my ($line) = @_;
+    printf "  %-${LABEL_WIDTH}s ", $line->{label};
+    my @failures = @{ $line->{failures} || [] };
+    if (!defined $line->{seconds}) {
+        print "not measured: $failures[0]\n";
+        return;
+    }
+    my $text = sprintf '%12.2f %12s   ', $line->{seconds} * 1e6, _thousands(1 / $line->{seconds});
+    $text .= sprintf '%-20s ', $line->{against} ? _ratio_text($line->{against}) : '';
+    $text .= sprintf '%s %.2f', $line->{meets}  ? 'meets' : 'MISSES', $line->{target} if defined $line->{target};
+    $text .= sprintf '   %.2f of raw perl alone', $line->{also_against}{ratio}
+        if $line->{against} && $line->{also_against} && $line->{also_against}{reference} ne $line->{against}{reference};
+    $text .= sprintf '   failed in %d of %d rounds: %s', scalar @failures, scalar @{ $line->{rounds} }, $failures[0]
+        if @failures;
+    $text =~ s/ +\z//;
+    print "$text\n";
+    return;
+}
+
+sub _ratio_text {
+    my ($ratio) = @_;
+    return sprintf '%.2f (%.2f-%.2f)', @$ratio{qw(ratio min max)};
+}
+
+sub _thousands {
+    my ($number) = @_;
+    my $text = sprintf '%.0f', $number;
+    1 while $text =~ s/^(\d+)(\d{3})/$1,$2/;
+    return $text;
+}
+
+sub _judged {
+    my ($results) = @_;
+    return map {
+        my $result = $_;
+        map { [ $result, $_ ] } grep { defined $_->{meets} } @{ $result->{lines} }
+    } @$results;
+}
+
+# The exit code of --check: something was judged in each row, nothing of ours failed, and all meet their targets.
+sub check {
+    my ($results) = @_;
+    my %judged    = map { $_->[0]{name} => 1 } _judged($results);
+    return 1 if grep { !$judged{ $_->{name} } } @$results;
+    return 1 if grep { $_->{failures} && $_->{is_ours} } map { @{ $_->{lines} } } @$results;
+    return 1 if grep { !$_->[1]{meets} } _judged($results);
+    return 0;
+}
+
+# What is judged, in a few lines.
+sub print_summary {
+    my ($results) = @_;
+    my @judged    = _judged($results);
+    my @missed    = grep { !$_->[1]{meets} } @judged;
+    printf "%d of %d targets met\n", @judged - @missed, scalar @judged;
+    printf "  missed: %-16s %-${LABEL_WIDTH}s %s, target %.2f\n",
+        $_->[0]{name}, $_->[1]{label}, _ratio_text($_->[1]{against}), $_->[1]{target} for @missed;
+    return;
+}
+
+1;

@@ -1,0 +1,43 @@
+package Bench::Rows;
+
+# All rows, family by family. A family is a module with a function rows, which returns one hash for each row:
+#
+#   name, title      for --only; for the table
+#   unit, count      what one operation is; how many a batch has
+#   takes            sub { my ($contestant) = @_; ... }: does this contestant take part?
+#   against          'same_modules' (raw perl of the same size) or the name of a contestant: what is 1.00
+#   also_against     optional, the same: a second ratio
+#   target           the ratio that DESIGN asks for
+#   judged           sub { my ($contestant) = @_; ... }: is it asked of this one?
+#   prepare          sub { my ($loop) = @_; ... return sub { my ($count) = @_; ... } }: what comes back is one batch.
+#                    It dies if something did not happen as often as it should have.
+
+use strict;
+use warnings;
+
+use Bench::Fork       ();
+use Bench::PingPong   ();
+use Bench::Timers     ();
+use Bench::Later      ();
+use Bench::WatchPairs ();
+
+my @ROWS = map { $_->rows } qw(Bench::Fork Bench::PingPong Bench::Timers Bench::Later Bench::WatchPairs);
+
+sub all { return @ROWS }
+
+sub named {
+    my ($name) = @_;
+    my ($row)  = grep { $_->{name} eq $name } @ROWS;
+    return $row || die "no row '$name'\n";
+}
+
+# The name of the contestant that this one is divided by, or undef for the one that is 1.00 itself.
+sub reference {
+    my ($row, $contestant, $which) = @_;
+    my $against = $row->{$which} or return;
+    my $name =
+        $against ne 'same_modules' ? $against : $contestant->{kind} eq 'raw' ? 'perl' : $contestant->{same_modules};
+    return $name eq $contestant->{name} ? undef : $name;
+}
+
+1;
