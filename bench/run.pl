@@ -144,7 +144,16 @@ sub measure_row {
 sub machine {
     my ($system, undef, $release, undef, $hardware) = POSIX::uname();
     my $cpus = $^O eq 'linux' ? POSIX::sysconf(84) : undef;    # _SC_NPROCESSORS_ONLN, which POSIX.pm does not name
-    return { system => "$system $release $hardware", cpus => $cpus, perl => sprintf '%vd', $^V };
+    my $load;
+    if (open my $file, '<', '/proc/loadavg') {
+        ($load) = split ' ', <$file>;
+    }
+    return {
+        system => "$system $release $hardware",
+        cpus   => $cpus,
+        load   => defined $load ? 0 + $load : undef,
+        perl   => sprintf '%vd', $^V
+    };
 }
 
 sub print_head {
@@ -154,6 +163,8 @@ sub print_head {
     printf "%s, %s CPUs, perl %s, %d rounds\n", @$machine{qw(system)}, $machine->{cpus} || '?', $machine->{perl},
         $rounds;
     print '  ', join(', ', splice @versions, 0, 3), "\n" while @versions;
+    printf "Load average %.1f: other programs run here, and the ratios scatter. More --rounds help.\n", $machine->{load}
+        if ($machine->{load} || 0) > ($machine->{cpus} || 1) / 2;
     for my $contestant (Bench::Contestants::all()) {
         my $error = ($found->{ $contestant->{name} } || {})->{error};
         print "missing: $contestant->{label}: $error\n" if defined $error;

@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 use lib grep { -d } map { "$FindBin::Bin/../blib/$_" } qw(arch lib);    # a built checkout needs no installation
 
 use Getopt::Long qw(GetOptionsFromArray);
+use POSIX        qw(SIGINT SIGTERM SIG_BLOCK SIG_UNBLOCK sigprocmask);
 use Pod::Usage   qw(pod2usage);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -38,6 +39,7 @@ my %worker;                                     # by pid: slot, started
 my @quick_deaths = (0) x $option->{workers};    # by slot, in a row
 my %respawn;                                    # by slot: timer of a start that is put off
 my $is_stopping;
+my $stop_signals = POSIX::SigSet->new(SIGTERM, SIGINT);
 
 # Signals first: one that comes while the workers start is not lost.
 $loop->watch_signal($_ => \&stop) for qw(TERM INT);
@@ -50,11 +52,12 @@ exit 0;
 
 sub start_worker {
     my ($slot) = @_;
-    my $pid = eval {
-        $loop->fork(code => \&serve, on_exit => \&on_worker_exited);    # on_exit is watch_process without a gap
-    };
+    sigprocmask(SIG_BLOCK, $stop_signals);    # the child unblocks them when it can follow them
+    my $pid   = eval { $loop->fork(code => \&serve, on_exit => \&on_worker_exited) };  # by watch_process, without a gap
+    my $error = $@;
+    sigprocmask(SIG_UNBLOCK, $stop_signals);
     if (!$pid) {
-        say_that('worker in slot %d not started: %s', $slot, message_of($@));
+        say_that('worker in slot %d not started: %s', $slot, message_of($error));
         return put_off($slot);
     }
     $worker{$pid} = { slot => $slot, started => now() };
@@ -65,12 +68,15 @@ sub start_worker {
 sub serve {
     local $SIG{INT} = 'IGNORE';    # Ctrl-C reaches the whole group; the parent says when to stop
     close $parent_writer;
-    return Example::HTTP::Worker->new(
+    my $worker = Example::HTTP::Worker->new(
         loop      => EventLoop::Fork::Loop->new(%{ $option->{loop} }),
         listeners => \@listeners,
         parent    => $parent_reader,
         limit     => $option,
-    )->run;
+    );
+    $worker->start;
+    sigprocmask(SIG_UNBLOCK, $stop_signals);
+    return $worker->run;
 }
 
 sub on_worker_exited {

@@ -7,15 +7,18 @@ struct option {
     SV *value; /* NULL: not given */
 };
 
-static void take_options(pTHX_ const char *operation, SV **arguments, I32 count, struct option *options, size_t known) {
+static void take_options(pTHX_ const char *operation, SV **arguments, I32 count, struct option *options,
+                         size_t known, bool refuse_unknown) {
     if (count % 2 != 0)
         glue_throw(aTHX_ EVF_EINVAL, operation, NULL, "arguments are not pairs of name => value");
     for (I32 i = 0; i < count; i += 2) {
         const char *name = SvPV_nolen(arguments[i]);
         size_t found = 0;
         while (found < known && strNE(name, options[found].name)) found++;
-        if (found == known) glue_throw(aTHX_ EVF_EINVAL, operation, arguments[i], "unknown option '%s'", name);
-        options[found].value = arguments[i + 1];
+        if (found < known)
+            options[found].value = arguments[i + 1];
+        else if (refuse_unknown)
+            glue_throw(aTHX_ EVF_EINVAL, operation, arguments[i], "unknown option '%s'", name);
     }
 }
 

@@ -105,6 +105,7 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
     loop->perl = aTHX;
     loop->object = SvRV(self);
     loop->is_io_async = is_io_async;
+    loop->calls_wait = calls_wait;
     struct evf_loop_hooks hooks = {
         .before_wait = calls_wait ? before_wait : NULL,
         .after_wait = calls_wait ? after_wait : NULL,

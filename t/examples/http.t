@@ -30,6 +30,7 @@ for my $backend (sort keys %{$backends}) {
         serves(%common);
         times_out(%common);
         survives_kills(%common);
+        stops_while_starting(%common);
         finishes_requests(%common);
         cuts_off(%common);
         survives_descriptor_shortage(%common);
@@ -395,6 +396,21 @@ sub answering_and_other {
     my $other_client = $server->connect;
     chomp(my $other = text($other_client, '/pid'));
     return ($client, $pid, { client => $other_client, pid => $other });
+}
+
+# The parent may still be forking, and the workers are not ready: nobody is left, nobody dies of the signal.
+sub stops_while_starting {
+    my (%common) = @_;
+    for my $signal (qw(TERM INT)) {
+        my $server = server(\%common, [ '--workers', 8 ]);
+        kill $signal => $signal eq 'INT' ? -$server->pid : $server->pid;
+        ended_clean($server, $server->wait_for_end);
+        is(
+            [ $server->log =~ /exited after \S+ s: (.*)/g ], [ ('exit 0') x 8 ],
+            "$signal at once: every worker leaves by itself"
+        );
+    }
+    return;
 }
 
 # TERM to the parent, Ctrl-C to the whole group, and a parent that is killed: the requests under way are finished.

@@ -27,7 +27,7 @@ sub exit_code { return $_[0] << 8 }
 each_loop sub {
     my ($new, $kind) = @_;
     my $loop   = $new->();
-    my @values = $kind->{is_best} ? 0 .. 255 : (0, 1, 127, 128, 254, 255);
+    my @values = $kind->{backend} eq 'poll' ? 0 .. 255 : (0, 1, 127, 128, 254, 255);
     is [ statuses_of($loop, map { my $value = $_; sub { $value } } @values) ], [ map { exit_code($_) } @values ],
         'a value of 0 to 255 is the exit code';
 };
@@ -123,13 +123,11 @@ each_loop sub {
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    my ($status, $stopped);
+    my $status;
     my $pid = $loop->fork(code => sub { alarm 2 * BOUND; kill STOP => $$; 5 }, on_exit => sub { $status = $_[1] });
-    # A child that stops has not ended.
-    waitpid $pid, POSIX::WUNTRACED();
-    $stopped = ${^CHILD_STATUS_NATIVE} & 255;
+    is waitpid($pid, POSIX::WUNTRACED()), $pid, 'a child stops';
     $loop->loop_once(0) for 1 .. 5;
-    is [ $status, $stopped ], [ undef, 127 ], 'a child that is stopped has not ended';
+    is $status, undef, 'it has not ended';
     kill CONT => $pid;
     wait_until($loop, sub { defined $status });
     is $status, exit_code(5), 'and goes on';

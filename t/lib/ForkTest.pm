@@ -262,22 +262,25 @@ sub kernel_has_exit_info {
 
 # ---- Programs in a perl of their own --------------------------------------------------------------------------------
 
-# Returns what it wrote to STDOUT (a pipe) and STDERR, and its wait status. It ends by itself, whatever happens.
+# Returns what it wrote to STDOUT (a pipe) and STDERR, and its wait status. It ends by itself, whatever happens. Of the
+# options, 'through' makes the command of another one.
 sub run_program {
     my ($text, @arguments) = @_;
+    my %options = @arguments && ref $arguments[0] ? %{ shift @arguments } : ();
     my $errors = File::Temp->new;
     pipe my $reader, my $writer or die "pipe: $!";
     my $pid = fork;
     defined $pid or die "fork: $!";
     if ($pid == 0) {
-        my @inc = map { "-I$_" } grep { !ref } @INC;
+        my @command = ($^X, map({ "-I$_" } grep { !ref } @INC), '-e', $text, @arguments);
+        @command = $options{through}->(@command) if $options{through};
         eval {
             open STDIN,  '<',  '/dev/null' or die "/dev/null: $!";
             open STDOUT, '>&', $writer or die "STDOUT: $!";
             open STDERR, '>&', $errors or die "STDERR: $!";
             alarm 2 * BOUND;
             no warnings 'exec';
-            exec $^X, @inc, '-e', $text, @arguments;
+            exec @command;
         };
         POSIX::_exit(254);
     }

@@ -17,7 +17,7 @@ use constant MIN_BATCHES => 3;
 use constant MIN_SECONDS => 0.2;
 use constant MAX_SECONDS => 0.5;
 
-use constant KILLED_AFTER => 6;        # seconds; ours need a tenth of it
+use constant KILLED_AFTER => 5;        # seconds; ours need a tenth of it
 use constant DESCRIPTORS  => 4_096;    # wanted; what the system allows otherwise
 
 # ---- The outer end ---------------------------------------------------------------------------------------------------
@@ -59,12 +59,22 @@ sub inner {
     alarm KILLED_AFTER;
     my $result = eval { $what eq 'look' ? _look(@names) : _measure(@names) };
     if (!$result) {
-        my $error = "$@";
-        $error =~ s/\n.*//s;
-        $result = { error => $error };
+        $result = { error => _reason("$@") };
     }
     print JSON::PP->new->canonical->encode($result), "\n";
     return;
+}
+
+# An exception in one short line.
+sub _reason {
+    my ($error) = @_;
+    if (my ($file) = $error =~ /\ACan't locate (\S+)\.pm in \@INC/) {
+        (my $module = $file) =~ s{/}{::}g;
+        my $is_ours = $module =~ /\AEventLoop::Fork\b|\AIO::Async::Loop::Libev/;
+        return "$module is not " . ($is_ours ? 'built; ./dev build does it' : 'installed');
+    }
+    $error =~ s/\n.*//s;
+    return $error;
 }
 
 # Is it installed, and what exactly?

@@ -24,14 +24,20 @@ sub new {
     return bless { %argument, connections => {}, warned_at => 0 }, $class;
 }
 
-# Serves until drained. Returns the exit code: 0, or 1 when connections had to be cut off.
-sub run {
+# From here on TERM drains the worker.
+sub start {
     my ($self) = @_;
     my $loop = $self->{loop};
     $loop->watch_signal(TERM => sub { $self->drain });
     $loop->watch_io(handle => $self->{parent}, on_read_ready => sub { $self->drain });
     $self->_watch_listeners;
-    $loop->run;
+    return;
+}
+
+# Serves until drained. Returns the exit code: 0, or 1 when connections had to be cut off.
+sub run {
+    my ($self) = @_;
+    $self->{loop}->run;
     return $self->{exit_code};
 }
 

@@ -24,7 +24,7 @@ use constant {
     no strict 'refs';
     *{$_} = \&{"EventLoop::Fork::Loop::$_"}
         for qw(backend method loop_once watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
-        watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child post_fork);
+        watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child fork post_fork);
 }
 
 sub new {
@@ -58,13 +58,9 @@ sub is_running { return $_[0]{running} ? 1 : 0 }
 
 sub _later_future { return $_[0]->SUPER::later }
 
-sub fork {
-    my ($self, %args) = @_;
-    # IO::Async passes over names it does not know.
-    my @known = map { exists $args{$_} ? ($_ => $args{$_}) : () } qw(code on_exit keep_signals name keep_srand);
-    my $pid   = EventLoop::Fork::Loop::fork($self, @known);
+sub _count_fork {
     $METRICS and $METRICS->inc_counter('forks');
-    return $pid;
+    return;
 }
 
 1;
