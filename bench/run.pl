@@ -217,6 +217,6 @@ sub main {
     return $option->{check} ? Bench::Report::check(\@results) : 0;
 }
 
-$SIG{INT}  = sub { exit 130 };
-$SIG{TERM} = sub { exit 143 };
+$SIG{INT}  = sub { Bench::Measure::give_up(); exit 130 };
+$SIG{TERM} = sub { Bench::Measure::give_up(); exit 143 };
 exit main(@ARGV);

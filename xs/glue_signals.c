@@ -62,8 +62,26 @@ static void wrap_perls_handler(pTHX) {
 static Sighandler_t perls_dispatcher;
 static int dispatching[SIG_SIZE];
 
+/* At a safe point, outside of a C handler. Perl 5.32 and later tell the two apart by whether PL_sighandlerp is theirs. */
+static void dispatch_safely(pTHX_ int signo) {
+#if PERL_VERSION >= 32
+    PERL_UNUSED_CONTEXT;
+    Perl_perly_sighandler(signo, NULL, NULL, TRUE);
+#elif defined(HANDLER_HAS_3_ARGUMENTS)
+    PERL_UNUSED_CONTEXT;
+    perls_dispatcher(signo, NULL, NULL);
+#else
+    PERL_UNUSED_CONTEXT;
+    perls_dispatcher(signo);
+#endif
+}
+
 #ifdef HANDLER_HAS_3_ARGUMENTS
 static Signal_t dispatcher(int signo, siginfo_t *info, void *context) {
+    if (info != NULL || context != NULL) { /* a C handler: perl's own protection of its stacks must be the first */
+        perls_dispatcher(signo, info, context);
+        return;
+    }
 #else
 static Signal_t dispatcher(int signo) {
 #endif
@@ -71,11 +89,7 @@ static Signal_t dispatcher(int signo) {
     ENTER;
     SAVEINT(dispatching[signo]); /* restored also when the handler dies */
     dispatching[signo] = 1;
-#ifdef HANDLER_HAS_3_ARGUMENTS
-    perls_dispatcher(signo, info, context);
-#else
-    perls_dispatcher(signo);
-#endif
+    dispatch_safely(aTHX_ signo);
     LEAVE;
 }
 

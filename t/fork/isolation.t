@@ -19,43 +19,6 @@ sub epoll_sets {
     return \%sets;
 }
 
-# A loop with a pipe to read, one to write, a signal and a process; both sides can tell that each works.
-{
-    package Watched;
-
-    sub new {
-        my ($class, $loop) = @_;
-        my $self = bless { loop => $loop, got => '', signals => 0, writes => 0 }, $class;
-        pipe $self->{reader}, $self->{writer} or die "pipe: $!";
-        pipe $self->{back},   $self->{full}   or die "pipe: $!";
-        $loop->watch_io(handle => $self->{reader}, on_read_ready => sub { sysread $self->{reader}, $self->{got}, 10, length $self->{got} });
-        $loop->watch_signal(USR1 => sub { $self->{signals}++ });
-        $loop->loop_once(0);    # the backend has been told
-        return $self;
-    }
-
-    sub works {
-        my ($self) = @_;
-        my ($loop, $timer) = ($self->{loop});
-        @$self{qw(got signals writes)} = ('', 0, 0);
-        syswrite $self->{writer}, 'x';
-        kill USR1 => $$;
-        $loop->watch_io(handle => $self->{full}, on_write_ready => sub { $self->{writes}++; $loop->unwatch_io(handle => $self->{full}, on_write_ready => 1) });
-        $loop->watch_time(after => 0.001, code => sub { $timer = 1 });
-        ForkTest::wait_until($loop, sub { $self->{got} && $self->{signals} && $self->{writes} && $timer });
-        return "got '$self->{got}', $self->{signals} signals, $self->{writes} writes, " . ($timer ? 'timer' : 'no timer');
-    }
-
-    sub stop {
-        my ($self) = @_;
-        $self->{loop}->unwatch_io(handle => $self->{reader}, on_read_ready => 1);
-        $self->{loop}->unwatch_signal('USR1');
-        delete $self->{loop};
-        return;
-    }
-}
-my $all_work = "got 'x', 1 signals, 1 writes, timer";
-
 # In a child: everything that has damaged a parent somewhere.
 sub meddle {
     my ($loop, $watched, $new) = @_;
@@ -78,16 +41,16 @@ sub meddle {
 each_loop sub {
     my ($new, $kind) = @_;
     my $loop    = $new->();
-    my $watched = Watched->new($loop);
+    my $watched = ForkTest::Watched->new($loop);
     my $before  = epoll_sets();
 
     my ($done) = in_child($loop, sub { meddle($loop, $watched, $new) });
     is $done, 'done', 'a child of the loop starts and stops watches of its own, and stops its parent\'s';
     is epoll_sets(), $before, 'the parent\'s epoll sets are what they were';
-    is $watched->works, $all_work, 'everything works in the parent';
+    is $watched->works, ForkTest::Watched::ALL, 'everything works in the parent';
 
-    ($done) = in_child($loop, sub { my $in_child = $new->(); my $own = Watched->new($in_child); my $works = $own->works; $own->stop; $works });
-    is $done, $all_work, 'and in a loop of a child';
+    ($done) = in_child($loop, sub { my $in_child = $new->(); my $own = ForkTest::Watched->new($in_child); my $works = $own->works; $own->stop; $works });
+    is $done, ForkTest::Watched::ALL, 'and in a loop of a child';
 
     my ($sets) = in_child($loop, sub { [ grep { @$_ } values %{ epoll_sets() } ] });
     is $sets, [], 'a child finds no epoll set with anything in it';
@@ -103,9 +66,9 @@ each_loop sub {
             return $works;
         }
     );
-    is $raw, $all_work, 'a child of perl\'s own fork goes on with the loop, and destroys it';
+    is $raw, ForkTest::Watched::ALL, 'a child of perl\'s own fork goes on with the loop, and destroys it';
     is epoll_sets(), $before, 'the parent\'s epoll sets are what they were';
-    is $watched->works, $all_work, 'everything works in the parent';
+    is $watched->works, ForkTest::Watched::ALL, 'everything works in the parent';
 
     for (1 .. 5) {
         my $pid = fork;
@@ -125,7 +88,7 @@ each_loop sub {
     close $from;
     is [ $output, @lines ], [ ("output\n") x 2 ], 'other programs run';
     is epoll_sets(), $before, 'and leave the epoll sets alone';
-    is $watched->works, $all_work, 'everything works in the parent';
+    is $watched->works, ForkTest::Watched::ALL, 'everything works in the parent';
     $watched->stop;
 };
 
@@ -133,28 +96,25 @@ each_loop sub {
 each_loop sub {
     my ($new) = @_;
     my $loop    = $new->();
-    my $watched = Watched->new($loop);
+    my $watched = ForkTest::Watched->new($loop);
     my $status;
     for my $raw (0, 1) {
         my $code = sub {
             alarm 2 * BOUND;
             my $in_child = $raw ? $loop : $new->();
-            my $own      = $raw ? $watched : Watched->new($in_child);
+            my $own      = $raw ? $watched : ForkTest::Watched->new($in_child);
             my $good     = 1;
-            for (1 .. 12) { $good &&= $own->works eq $all_work }
+            for (1 .. 12) { $good &&= $own->works eq ForkTest::Watched::ALL }
             return $good ? 0 : 1;
         };
         my $pid = $raw ? fork : $loop->fork(code => $code, on_exit => sub { $status = $_[1] });
         defined $pid or die "fork: $!";
         if (!$pid) {
-            # A pipe that both read would give each the other's bytes.
-            pipe my $reader, my $writer or die "pipe: $!";
-            POSIX::dup2(fileno $reader, fileno $watched->{reader});
-            POSIX::dup2(fileno $writer, fileno $watched->{writer});
+            $watched->renew;    # what both read would be the other's in part
             POSIX::_exit($code->());
         }
         my $good = 1;
-        for (1 .. 12) { $good &&= $watched->works eq $all_work }
+        for (1 .. 12) { $good &&= $watched->works eq ForkTest::Watched::ALL }
         ok $good, 'a parent while its child works' . ($raw ? ' with the inherited loop' : ' with a loop of its own');
         if ($raw) { waitpid $pid, 0; $status = $? }
         else      { wait_until($loop, sub { defined $status }) }

@@ -15,8 +15,9 @@ use POSIX ();
 use Storable ();
 use Time::HiRes ();
 
-our @EXPORT = qw(BOUND PROMPT children_left control each_loop has_module in_child in_raw_child is_asleep
-    kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp thaw_from wait_until);
+our @EXPORT = qw(adopt_orphans BOUND PROMPT children_left control each_loop has_module in_child in_raw_child is_asleep
+    kernel_has_exit_info loop_kinds now open_fds pause run_program
+    signal_state slurp thaw_from wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => 30, PROMPT => 2 };
@@ -74,6 +75,14 @@ sub children_left {
         last if $pid == 0;
     }
     return join ', ', @left;
+}
+
+# From now on a process whose parent has gone is a child of this one, and can be waited for. False where that is not
+# possible; then it is init's.
+sub adopt_orphans {
+    my %prctl = (x86_64 => 157, aarch64 => 167, riscv64 => 167, i686 => 172, armv7l => 172, ppc64le => 171, s390x => 172);
+    my $number = $prctl{ (POSIX::uname())[4] };
+    return $^O eq 'linux' && defined $number && $Config{ivsize} == 8 && syscall($number, 36, 1, 0, 0, 0) == 0;
 }
 
 # ---- Loops ----------------------------------------------------------------------------------------------------------
@@ -228,6 +237,71 @@ sub in_raw_child {
     my $value = thaw_from($reader);
     waitpid $pid, 0;
     return ($value, $?);
+}
+
+# ---- A loop in full use ---------------------------------------------------------------------------------------------
+
+{
+    package ForkTest::Watched;
+
+    # A loop with a watch of each kind, and what it did.
+    sub new {
+        my ($class, $loop) = @_;
+        my $self = bless { loop => $loop, read => '', signals => 0 }, $class;
+        pipe $self->{reader}, $self->{writer} or die "pipe: $!";
+        pipe $self->{back},   $self->{full}   or die "pipe: $!";
+        $loop->watch_io(
+            handle        => $self->{reader},
+            on_read_ready => sub { sysread $self->{reader}, $self->{read}, 10, length $self->{read} },
+        );
+        $loop->watch_signal(USR1 => sub { $self->{signals}++ });
+        $loop->loop_once(0);    # the backend knows
+        return $self;
+    }
+
+    # What is to be seen when each kind of watch works, the old ones and new ones.
+    use constant ALL => 'read x, signals 1, writes 1, timers 1, idles 1, exit code 9';
+
+    sub works {
+        my ($self) = @_;
+        my $loop = $self->{loop};
+        my ($writes, $timers, $idles, $code) = (0, 0, 0);
+        @$self{qw(read signals)} = ('', 0);
+        syswrite $self->{writer}, 'x';
+        kill USR1 => $$;
+        $loop->watch_io(
+            handle         => $self->{full},
+            on_write_ready => sub { $writes++; $loop->unwatch_io(handle => $self->{full}, on_write_ready => 1) },
+        );
+        $loop->watch_time(after => 0.001, code => sub { $timers++ });
+        $loop->later(sub { $idles++ });
+        $loop->fork(code => sub { 9 }, on_exit => sub { $code = $_[1] >> 8 });
+        ForkTest::wait_until($loop, sub { $self->{read} && $self->{signals} && $writes && $timers && $idles && defined $code });
+        $code = 'none' unless defined $code;
+        return "read $self->{read}, signals $self->{signals}, writes $writes, timers $timers, idles $idles, exit code $code";
+    }
+
+    # The descriptors that it needs.
+    sub fds { return map { fileno $_ } @{ $_[0] }{qw(reader writer back full)} }
+
+    # Pipes of its own under the same numbers, in a process that shares them with another one.
+    sub renew {
+        my ($self) = @_;
+        for my $ends ([qw(reader writer)], [qw(back full)]) {
+            pipe my $reader, my $writer or die "pipe: $!";
+            POSIX::dup2(fileno $reader, fileno $self->{ $ends->[0] }) or die "dup2: $!";
+            POSIX::dup2(fileno $writer, fileno $self->{ $ends->[1] }) or die "dup2: $!";
+        }
+        return;
+    }
+
+    sub stop {
+        my ($self) = @_;
+        my $loop = delete $self->{loop};
+        $loop->unwatch_io(handle => $self->{reader}, on_read_ready => 1);
+        $loop->unwatch_signal('USR1');
+        return;
+    }
 }
 
 # ---- Signals --------------------------------------------------------------------------------------------------------

@@ -23,7 +23,12 @@ use constant DESCRIPTORS  => 4_096;    # wanted; what the system allows otherwis
 # ---- The outer end ---------------------------------------------------------------------------------------------------
 
 my $running_pid;
-END { kill KILL => $running_pid if $running_pid }
+
+# For a handler of signals. An exit alone would wait for the measurement, because it closes the pipe first.
+sub give_up {
+    kill KILL => $running_pid if $running_pid;
+    return;
+}
 
 # What these say would make a contestant something else than its default.
 my @NEUTRAL = qw(IO_ASYNC_LOOP IO_ASYNC_WATCHDOG LIBEV_FLAGS EVENTLOOP_FORK_BACKEND EVENTLOOP_FORK_METHOD
