@@ -1,0 +1,553 @@
+/* Children as events, by process descriptor and by SIGCHLD: each status is delivered once, and no other is taken. */
+#include "helpers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct evf_loop *loop;
+static bool with_pidfd; /* the way under test */
+
+struct ending {
+    int calls, wait_status;
+};
+
+static int note(struct evf_process *process, int wait_status, void *data) {
+    struct ending *ending = data;
+    CHECK(process->w.loop == NULL); /* stopped before it is called */
+    ending->calls++;
+    ending->wait_status = wait_status;
+    return 0;
+}
+
+static void open_it(void) {
+    trace_clear();
+    loop = new_loop();
+}
+
+static void close_it(void) {
+    CHECK(evf_loop_verify(loop));
+    evf_loop_free(loop);
+}
+
+/* Each test runs both ways. */
+static void both_ways(void (*code)(void)) {
+    for (int way = 0; way < 2; way++) {
+        bool had_failed = tap_has_failed();
+        with_pidfd = way == 0;
+        evf_process_use_pidfd(with_pidfd);
+        open_it();
+        code();
+        close_it();
+        evf_process_use_pidfd(true);
+        if (!had_failed && tap_has_failed()) tap_diag("%s a process descriptor", with_pidfd ? "with" : "without");
+    }
+}
+
+static void start(struct evf_process *process, pid_t pid, struct ending *ending) {
+    CHECK_INT(evf_process_start(loop, process, pid, note, ending), 0);
+    if (!with_pidfd) CHECK_INT(process->pidfd, -1);
+}
+
+/* ---- Endings ------------------------------------------------------------------------------------------------ */
+
+static void exits(void) {
+    static const int codes[] = {0, 1, 3, 127, 128, 255};
+    for (size_t i = 0; i < COUNT_OF(codes); i++) {
+        struct evf_process process = {0};
+        struct ending ending = {0, -2};
+        struct waiting_child child = waiting_child(codes[i]);
+        start(&process, child.pid, &ending);
+        CHECK(evf_process_find(loop, child.pid) == &process);
+        CHECK_INT(evf_loop_watchers(loop), 1);
+        CHECK_INT(turns(loop), 0);
+        release(&child);
+        CHECK(turns_until(loop, &ending.calls, 1));
+        CHECK_INT(ending.wait_status, codes[i] << 8);
+        CHECK(evf_process_find(loop, child.pid) == NULL);
+        CHECK_INT(evf_loop_watchers(loop), 0);
+        CHECK_INT(turns(loop), 0);
+        CHECK_INT(reap(child.pid), -1); /* its status was taken */
+    }
+}
+
+static void killed(void) {
+    static const int numbers[] = {SIGKILL, SIGTERM, SIGHUP, SIGUSR1};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        struct evf_process process = {0};
+        struct ending ending = {0, -2};
+        struct waiting_child child = waiting_child(0);
+        start(&process, child.pid, &ending);
+        CHECK_INT(kill(child.pid, numbers[i]), 0);
+        CHECK(turns_until(loop, &ending.calls, 1));
+        CHECK(WIFSIGNALED(ending.wait_status) && WTERMSIG(ending.wait_status) == numbers[i]);
+        (void)close(child.release_fd);
+    }
+}
+
+static void stopped_and_continued(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(4);
+    siginfo_t info;
+    start(&process, child.pid, &ending);
+    CHECK_INT(kill(child.pid, SIGSTOP), 0);
+    CHECK_INT(waitid(P_PID, (id_t)child.pid, &info, WSTOPPED | WNOWAIT), 0);
+    CHECK_INT(turns(loop), 0);
+    CHECK_INT(kill(child.pid, SIGCONT), 0);
+    CHECK_INT(turns(loop), 0);
+    CHECK_INT(ending.calls, 0);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK_INT(ending.wait_status, 4 << 8);
+}
+
+static void ended_before(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    pid_t pid = ended_child(9);
+    start(&process, pid, &ending);
+    CHECK_INT(ending.calls, 0); /* not before a turn */
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(ending.wait_status, 9 << 8);
+}
+
+static void hundred(void) {
+    enum { COUNT = 100 };
+    static struct evf_process processes[COUNT];
+    static struct ending endings[COUNT];
+    static struct waiting_child children[COUNT];
+    int sum = 0;
+    memset(processes, 0, sizeof processes);
+    memset(endings, 0, sizeof endings);
+    for (int i = 0; i < COUNT; i++) {
+        children[i] = waiting_child(i);
+        start(&processes[i], children[i].pid, &endings[i]);
+    }
+    for (int i = 0; i < COUNT; i += 2) release(&children[i]); /* at once */
+    for (int i = 1; i < COUNT; i += 2) release(&children[i]);
+    for (int i = 0; i < COUNT; i++) CHECK(turns_until(loop, &endings[i].calls, 1));
+    CHECK_INT(turns(loop), 0);
+    for (int i = 0; i < COUNT; i++) {
+        sum += endings[i].calls;
+        CHECK_INT(endings[i].wait_status, i << 8);
+    }
+    CHECK_INT(sum, COUNT);
+}
+
+/* ---- Other people's children -------------------------------------------------------------------------------- */
+
+static void not_a_child(void) {
+    struct evf_process process = {0};
+    struct tester tester;
+    if (fork_tester(&tester)) {
+        struct waiting_child grandchild = waiting_child(0);
+        CHECK_INT(write(tester.to_parent, &grandchild.pid, sizeof grandchild.pid), sizeof grandchild.pid);
+        wait_for_parent(&tester);
+        release(&grandchild);
+        CHECK_INT(reap(grandchild.pid), 0);
+        leave(&tester);
+    }
+    pid_t grandchild;
+    NEED(read(tester.from_child, &grandchild, sizeof grandchild) == sizeof grandchild);
+    pid_t reaped = ended_child(0);
+    CHECK_INT(reap(reaped), 0);
+    const pid_t pids[] = {0, -1, INT32_MIN, getpid(), getppid(), 1, grandchild, reaped, INT32_MAX};
+    for (size_t i = 0; i < COUNT_OF(pids); i++) {
+        struct ending ending = {0, -2};
+        CHECK_INT(evf_process_start(loop, &process, pids[i], note, &ending), EVF_ECHILD);
+        CHECK(process.w.loop == NULL);
+    }
+    CHECK_INT(evf_loop_watchers(loop), 0);
+    CHECK(evf_process_find(loop, 0) == NULL && evf_process_find(loop, -1) == NULL);
+    tell_child(&tester);
+    check_tester(&tester);
+}
+
+static void twice(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2}, other = {0, -2};
+    struct waiting_child child = waiting_child(0);
+    start(&process, child.pid, &ending);
+    CHECK_INT(evf_process_start(loop, &second, child.pid, note, &other), EVF_EEXIST);
+    CHECK(second.w.loop == NULL);
+    evf_process_stop(&process);
+    CHECK_INT(evf_process_start(loop, &second, child.pid, note, &other), 0);
+    release(&child);
+    CHECK(turns_until(loop, &other.calls, 1));
+    CHECK_INT(ending.calls, 0);
+}
+
+static void in_two_loops(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2}, other = {0, -2};
+    struct waiting_child child = waiting_child(6);
+    struct evf_loop *first = loop;
+    start(&process, child.pid, &ending);
+    loop = new_loop();
+    start(&second, child.pid, &other);
+    release(&child);
+    CHECK(turns_until(first, &ending.calls, 1));
+    CHECK(turns_until(loop, &other.calls, 1));
+    CHECK_INT(ending.wait_status, 6 << 8);
+    CHECK(other.wait_status == -1 || other.wait_status == 6 << 8); /* the first took it; new kernels still tell */
+    evf_loop_free(loop);
+    loop = first;
+}
+
+static void others_keep_theirs(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child ours = waiting_child(1), theirs = waiting_child(2);
+    pid_t ended = ended_child(3);
+    start(&process, ours.pid, &ending);
+    release(&theirs);
+    wait_for_end(theirs.pid);
+    CHECK_INT(turns(loop), 0);
+    release(&ours);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK_INT(ending.wait_status, 1 << 8);
+    CHECK_INT(turns(loop), 0);
+    CHECK_INT(reap(theirs.pid), 2 << 8);
+    CHECK_INT(reap(ended), 3 << 8);
+}
+
+static void status_taken(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(7);
+    start(&process, child.pid, &ending);
+    release(&child);
+    CHECK_INT(reap(child.pid), 7 << 8); /* by somebody else */
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK(ending.wait_status == -1 || (with_pidfd && ending.wait_status == 7 << 8));
+    CHECK_INT(turns(loop), 0);
+}
+
+static void children_discarded(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2}, other = {0, -2};
+    struct waiting_child child = waiting_child(7), early = waiting_child(8);
+    (void)signal(SIGCHLD, SIG_IGN);
+    start(&process, child.pid, &ending);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK(ending.wait_status == -1 || (with_pidfd && ending.wait_status == 7 << 8));
+    CHECK_INT(turns(loop), 0);
+    release(&early);
+    CHECK_INT(reap(early.pid), -1); /* waits until it has gone */
+    CHECK_INT(evf_process_start(loop, &second, early.pid, note, &other), 0); /* gone, and nobody can tell whose it was */
+    CHECK(turns_until(loop, &other.calls, 1));
+    CHECK_INT(other.wait_status, -1);
+    (void)signal(SIGCHLD, SIG_DFL);
+}
+
+/* ---- Stopping ----------------------------------------------------------------------------------------------- */
+
+static void stop_leaves_the_status(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(5);
+    start(&process, child.pid, &ending);
+    CHECK_INT(turns(loop), 0);
+    evf_process_stop(&process);
+    evf_process_stop(&process);
+    CHECK(process.w.loop == NULL);
+    CHECK(evf_process_find(loop, child.pid) == NULL);
+    release(&child);
+    CHECK_INT(reap(child.pid), 5 << 8);
+    CHECK_INT(turns(loop), 0);
+
+    pid_t pid = ended_child(6);
+    start(&process, pid, &ending);
+    evf_process_stop(&process);
+    CHECK_INT(turns(loop), 0);
+    CHECK_INT(reap(pid), 6 << 8);
+    CHECK_INT(ending.calls, 0);
+}
+
+static struct evf_process *victims[2];
+
+static int stop_the_other(struct evf_process *process, int wait_status, void *data) {
+    evf_process_stop(victims[process == victims[0] ? 1 : 0]);
+    return note(process, wait_status, data);
+}
+
+/* Both are known to have ended in the same turn; the one that is stopped keeps its status. */
+static void stopped_in_a_turn(void) {
+    static struct evf_process processes[2];
+    struct ending endings[2] = {{0, -2}, {0, -2}};
+    pid_t pids[2] = {ended_child(1), ended_child(2)};
+    memset(processes, 0, sizeof processes);
+    for (int i = 0; i < 2; i++) {
+        victims[i] = &processes[i];
+        CHECK_INT(evf_process_start(loop, &processes[i], pids[i], stop_the_other, &endings[i]), 0);
+    }
+    CHECK_INT(turns(loop), 1);
+    int left = endings[0].calls == 0 ? 0 : 1;
+    CHECK_INT(endings[1 - left].calls, 1);
+    CHECK_INT(endings[1 - left].wait_status, (2 - left) << 8);
+    CHECK_INT(reap(pids[left]), (left + 1) << 8);
+}
+
+static int fail(struct evf_process *process, int wait_status, void *data) {
+    (void)note(process, wait_status, data);
+    return -44;
+}
+
+static void error_leaves_the_rest(void) {
+    static struct evf_process processes[3];
+    struct ending endings[3] = {{0, -2}, {0, -2}, {0, -2}};
+    memset(processes, 0, sizeof processes);
+    for (int i = 0; i < 3; i++) CHECK_INT(evf_process_start(loop, &processes[i], ended_child(i), fail, &endings[i]), 0);
+    for (int i = 0; i < 3; i++) CHECK_INT(evf_loop_run_once(loop, -1), -44);
+    CHECK_INT(turns(loop), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(endings[i].calls, 1);
+        CHECK_INT(endings[i].wait_status, i << 8);
+    }
+}
+
+static int respawns;
+
+static int respawn(struct evf_process *process, int wait_status, void *data) {
+    CHECK_INT(wait_status, respawns << 8);
+    (void)data;
+    if (++respawns == 5) return 0;
+    return evf_process_start(loop, process, ended_child(respawns), respawn, NULL);
+}
+
+static void started_again_in_its_callback(void) {
+    struct evf_process process = {0};
+    respawns = 0;
+    CHECK_INT(evf_process_start(loop, &process, ended_child(0), respawn, NULL), 0);
+    for (int i = 1; i <= 5; i++) {
+        CHECK_INT(evf_loop_run_once(loop, 20 * SECOND), 1);
+        CHECK_INT(respawns, i);
+    }
+    CHECK_INT(turns(loop), 0);
+}
+
+/* ---- SIGCHLD ------------------------------------------------------------------------------------------------ */
+
+static int foreign_calls;
+
+static void foreign_handler(int signo) {
+    (void)signo;
+    foreign_calls++;
+}
+
+static void (*sigchld_handler(void))(int) {
+    struct sigaction now;
+    CHECK_INT(sigaction(SIGCHLD, NULL, &now), 0);
+    return now.sa_handler;
+}
+
+static void handler_only_while_needed(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2}, other = {0, -2};
+    struct waiting_child child = waiting_child(0), late = waiting_child(0);
+    CHECK(sigchld_handler() == SIG_DFL);
+    start(&process, child.pid, &ending);
+    CHECK((sigchld_handler() == SIG_DFL) == with_pidfd); /* never touched where there are process descriptors */
+    struct evf_loop *first = loop;
+    loop = new_loop();
+    start(&second, late.pid, &other);
+    release(&child);
+    CHECK(turns_until(first, &ending.calls, 1));
+    CHECK((sigchld_handler() == SIG_DFL) == with_pidfd); /* the other loop needs it */
+    release(&late);
+    CHECK(turns_until(loop, &other.calls, 1));
+    CHECK(sigchld_handler() == SIG_DFL);
+    evf_loop_free(loop);
+    loop = first;
+}
+
+static void handler_of_somebody_else(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    foreign_calls = 0;
+    (void)signal(SIGCHLD, foreign_handler);
+    struct waiting_child child = waiting_child(2);
+    start(&process, child.pid, &ending);
+    CHECK(sigchld_handler() == foreign_handler);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK_INT(ending.wait_status, 2 << 8);
+    CHECK_INT(foreign_calls, 1);
+    CHECK(sigchld_handler() == foreign_handler);
+    (void)signal(SIGCHLD, SIG_DFL);
+}
+
+static void handler_replaced_meanwhile(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(2);
+    start(&process, child.pid, &ending);
+    (void)signal(SIGCHLD, foreign_handler);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1)); /* without anybody's telling */
+    CHECK_INT(ending.wait_status, 2 << 8);
+    CHECK(sigchld_handler() == foreign_handler);
+
+    child = waiting_child(3);
+    (void)signal(SIGCHLD, SIG_DFL);
+    start(&process, child.pid, &ending);
+    (void)signal(SIGCHLD, SIG_DFL); /* a program that saves and restores around something */
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 2));
+    CHECK_INT(ending.wait_status, 3 << 8);
+    CHECK(sigchld_handler() == SIG_DFL);
+}
+
+static void hint(int signo) {
+    (void)signo;
+    evf_process_hint();
+}
+
+/* A host with a handler of its own passes it on: no waiting for the timer then. */
+static void hinted_by_the_host(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    (void)signal(SIGCHLD, hint);
+    struct waiting_child child = waiting_child(2);
+    start(&process, child.pid, &ending);
+    CHECK_INT(turns(loop), 0);
+    release(&child);
+    wait_for_end(child.pid); /* SIGCHLD has come */
+    CHECK_INT(turns(loop), 1);
+    CHECK_INT(ending.wait_status, 2 << 8);
+    (void)signal(SIGCHLD, SIG_DFL);
+}
+
+static void idle_while_watching(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    int waits;
+    struct evf_loop *first = loop;
+    struct waiting_child child = waiting_child(0);
+    loop = new_counting_loop(&waits);
+    start(&process, child.pid, &ending);
+    check_calm(loop, &waits);
+    evf_process_stop(&process);
+    check_calm(loop, &waits);
+    release(&child);
+    CHECK_INT(reap(child.pid), 0);
+    evf_loop_free(loop);
+    loop = first;
+}
+
+/* ---- Descriptors -------------------------------------------------------------------------------------------- */
+
+static void closed_on_exec(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(0);
+    start(&process, child.pid, &ending);
+    if (with_pidfd && process.pidfd >= 0) CHECK((fcntl(process.pidfd, F_GETFD) & FD_CLOEXEC) != 0);
+    evf_process_stop(&process);
+    release(&child);
+    CHECK_INT(reap(child.pid), 0);
+}
+
+/* In a child, because the table stays full. */
+static void without_a_free_descriptor(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2}, other = {0, -2};
+    struct waiting_child child = waiting_child(8);
+    loop = new_loop();
+    pid_t pid = ended_child(9);
+    fill_table(0);
+    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
+    CHECK_INT(process.pidfd, -1);
+    CHECK_INT(evf_process_start(loop, &second, pid, note, &other), 0);
+    CHECK(turns_until(loop, &other.calls, 1));
+    CHECK_INT(other.wait_status, 9 << 8);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    CHECK_INT(ending.wait_status, 8 << 8);
+    evf_loop_free(loop);
+}
+
+static void full_table(void) {
+    in_tester(without_a_free_descriptor);
+}
+
+static void mistakes(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    evf_process_stop(&process); /* zeroed: inactive */
+    struct waiting_child child = waiting_child(0);
+    CHECK_INT(evf_process_start(loop, &process, child.pid, NULL, NULL), EVF_EINVAL);
+    start(&process, child.pid, &ending);
+    struct evf_process before = process;
+    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), EVF_EEXIST);
+    CHECK(memcmp(&before, &process, sizeof process) == 0);
+    release(&child);
+    CHECK(turns_until(loop, &ending.calls, 1));
+}
+
+static void freed_before(void) {
+    struct evf_process process = {0}, second = {0};
+    struct ending ending = {0, -2};
+    struct waiting_child child = waiting_child(1);
+    pid_t pid = ended_child(2);
+    struct evf_loop *first = loop;
+    loop = new_loop();
+    start(&process, child.pid, &ending);
+    start(&second, pid, &ending);
+    evf_loop_free(loop);
+    loop = first;
+    CHECK(process.w.loop == NULL && second.w.loop == NULL);
+    CHECK(sigchld_handler() == SIG_DFL);
+    release(&child);
+    CHECK_INT(reap(child.pid), 1 << 8);
+    CHECK_INT(reap(pid), 2 << 8);
+    CHECK_INT(ending.calls, 0);
+}
+
+#define EACH_BOTH_WAYS(X)                                                                                              \
+    X(exits, "exit codes are delivered once")                                                                          \
+    X(killed, "so are signals")                                                                                        \
+    X(stopped_and_continued, "a stopped child has not ended")                                                          \
+    X(ended_before, "a child that had ended before is delivered in the next turn")                                     \
+    X(hundred, "a hundred children, each with its own status")                                                         \
+    X(not_a_child, "what is no child of this process is refused")                                                      \
+    X(twice, "a loop watches a child once")                                                                            \
+    X(in_two_loops, "two loops may")                                                                                   \
+    X(others_keep_theirs, "children that are not watched keep their status")                                           \
+    X(status_taken, "a status that somebody else took is -1, or known all the same")                                   \
+    X(children_discarded, "children end also where SIGCHLD is ignored")                                                \
+    X(stop_leaves_the_status, "stop leaves the status to its owner")                                                   \
+    X(stopped_in_a_turn, "also when the end was known already")                                                        \
+    X(error_leaves_the_rest, "after an error the rest comes in the next turn")                                         \
+    X(started_again_in_its_callback, "a callback may watch the next child")                                            \
+    X(handler_only_while_needed, "SIGCHLD has a handler only while it is needed")                                      \
+    X(handler_of_somebody_else, "a SIGCHLD handler that is there is left alone, and the child still noticed")          \
+    X(handler_replaced_meanwhile, "a SIGCHLD handler that is replaced loses nothing")                                  \
+    X(hinted_by_the_host, "a host's handler may tell")                                                                 \
+    X(idle_while_watching, "watching costs nothing while nothing happens")                                             \
+    X(closed_on_exec, "process descriptors are closed on exec")                                                        \
+    X(mistakes, "a wrong start changes nothing")                                                                       \
+    X(freed_before, "a freed loop leaves the children to their owner")
+
+#define X(name, promise)                                                                                               \
+    static void name##_both_ways(void) {                                                                               \
+        both_ways(name);                                                                                               \
+    }
+EACH_BOTH_WAYS(X)
+#undef X
+
+int main(int argc, char **argv) {
+    static const struct tap_test tests[] = {
+#define X(name, promise) {#name, promise, name##_both_ways},
+        EACH_BOTH_WAYS(X)
+#undef X
+        TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),
+    };
+    return run_on_every_method(tests, COUNT_OF(tests), argc, argv);
+}

@@ -1,0 +1,201 @@
+/* What ends a wait from outside: signal handlers and threads, before, within and after the wait. */
+#include "helpers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct evf_loop *loop;
+static atomic_int work; /* for the host's run_pending */
+static int runs, waits;
+
+static int count_wait(void *data) {
+    (void)data;
+    waits++;
+    return 0;
+}
+
+static bool has_pending(void *data) {
+    (void)data;
+    return work > 0;
+}
+
+static int run_pending(void *data, bool *ran) {
+    (void)data;
+    work--;
+    runs++;
+    *ran = true;
+    return 0;
+}
+
+static void open_it(void) {
+    static const struct evf_loop_hooks hooks = {
+        .before_wait = count_wait, .run_pending = run_pending, .has_pending = has_pending};
+    work = runs = waits = 0;
+    loop = new_loop_with(&hooks);
+}
+
+static void close_it(void) {
+    CHECK(evf_loop_verify(loop));
+    evf_loop_free(loop);
+}
+
+static void without_a_wait(void) {
+    evf_wakeup(); /* without a loop */
+    open_it();
+    for (int i = 0; i < 100; i++) evf_wakeup(); /* outside of a wait: nothing is left over */
+    check_calm(loop, &waits);
+    close_it();
+    evf_wakeup();
+}
+
+static void work_before_the_wait(void) {
+    open_it();
+    work = 2;
+    CHECK_INT(evf_loop_run_once(loop, -1), 0);
+    CHECK_INT(evf_loop_run_once(loop, -1), 0);
+    CHECK_INT(runs, 2);
+    check_calm(loop, &waits);
+    close_it();
+}
+
+static void on_signal(int signo) {
+    (void)signo;
+    work++;
+    evf_wakeup();
+}
+
+/* The handler runs somewhere between the last turn and the end of the wait: wherever that is, the wait ends. */
+static void work_by_a_handler(void) {
+    int rounds = tap_is_slow() ? 20 : 200;
+    struct tester tester;
+    open_it();
+    (void)signal(SIGUSR1, on_signal);
+    if (fork_tester(&tester)) {
+        for (int i = 0; i < rounds; i++) {
+            wait_for_parent(&tester);
+            CHECK_INT(kill(getppid(), SIGUSR1), 0);
+        }
+        leave(&tester);
+    }
+    for (int i = 1; i <= rounds; i++) {
+        tell_child(&tester);
+        CHECK_INT(evf_loop_run_once(loop, -1), 0);
+        if (!CHECK_INT(runs, i)) break;
+    }
+    check_tester(&tester);
+    (void)signal(SIGUSR1, SIG_DFL);
+    check_calm(loop, &waits);
+    close_it();
+}
+
+static int round_fds[2];
+
+static void *work_in_thread(void *data) {
+    char byte;
+    (void)data;
+    for (;;) {
+        struct pollfd pollfd = {.fd = round_fds[0], .events = POLLIN};
+        (void)poll(&pollfd, 1, -1);
+        if (read(round_fds[0], &byte, 1) <= 0) return NULL; /* closed: the end */
+        work++;
+        evf_wakeup();
+    }
+}
+
+static void work_by_a_thread(void) {
+    int rounds = tap_is_slow() ? 20 : 500;
+    pthread_t thread;
+    open_it();
+    make_pair(round_fds);
+    NEED(pthread_create(&thread, NULL, work_in_thread, NULL) == 0);
+    for (int i = 1; i <= rounds; i++) {
+        give(round_fds[1]);
+        CHECK_INT(evf_loop_run_once(loop, -1), 0);
+        if (!CHECK_INT(runs, i)) break;
+    }
+    (void)close(round_fds[1]);
+    round_fds[1] = -1;
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    close_pair(round_fds);
+    close_it();
+}
+
+/* Nested: the inner turn empties the descriptor, the outer one goes on. */
+static struct evf_loop *inner_loop;
+
+static int run_inner(struct evf_timer *timer, void *data) {
+    (void)timer;
+    ++*(int *)data;
+    evf_signal_raise(SIGUSR2);
+    return evf_loop_run_once(inner_loop, 0) < 0 ? -1 : 0;
+}
+
+static void emptied_by_another_loop(void) {
+    struct evf_timer timer = {0};
+    struct evf_signal sig = {0}, inner_sig = {0};
+    int count = 0, got = 0, inner_got = 0;
+    open_it();
+    inner_loop = new_loop();
+    CHECK_INT(evf_signal_start(loop, &sig, SIGUSR2, count_signal, &got), 0);
+    CHECK_INT(evf_signal_start(inner_loop, &inner_sig, SIGUSR2, count_signal, &inner_got), 0);
+    CHECK_INT(evf_timer_start(loop, &timer, EVF_CLOCK_MONOTONIC, 0, run_inner, &count), 0);
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(inner_got, 1);
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(got, 1);
+    evf_loop_free(inner_loop);
+    close_it();
+}
+
+static void closed_on_exec(void) {
+    int before = tap_count_fds();
+    open_it();
+    for (int fd = 3; fd < 64; fd++) {
+        char path[40], target[60] = "";
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, target, sizeof target - 1) < 0) continue;
+        if (strstr(target, "eventfd") == NULL && strstr(target, "eventpoll") == NULL) continue;
+        CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0); /* the loop's own */
+    }
+    close_it();
+    CHECK_INT(tap_count_fds(), before); /* one wake-up descriptor serves all loops, for ever */
+}
+
+/* In a raw-fork child a handler may run before the loop is used again. */
+static void handler_in_a_fresh_child(void) {
+    struct tester tester;
+    open_it();
+    (void)signal(SIGUSR1, on_signal);
+    if (fork_tester(&tester)) {
+        CHECK_INT(kill(getpid(), SIGUSR1), 0);
+        evf_wakeup();
+        CHECK_INT(evf_loop_run_once(loop, -1), 0);
+        CHECK_INT(runs, 1);
+        leave(&tester);
+    }
+    check_tester(&tester);
+    check_calm(loop, &waits);
+    CHECK_INT(runs, 0);
+    (void)signal(SIGUSR1, SIG_DFL);
+    close_it();
+}
+
+int main(int argc, char **argv) {
+    static const struct tap_test tests[] = {
+        TAP_TEST(without_a_wait, "a wake-up outside of a wait is nothing"),
+        TAP_TEST(work_before_the_wait, "work that is there is not waited upon"),
+        TAP_TEST(work_by_a_handler, "a handler ends the wait, whenever it runs"),
+        TAP_TEST(work_by_a_thread, "so does a thread"),
+        TAP_TEST(emptied_by_another_loop, "a nested turn of another loop takes no wake-up away"),
+        TAP_TEST(closed_on_exec, "all descriptors of a loop are closed on exec, and none is left"),
+        TAP_TEST(handler_in_a_fresh_child, "a handler in a fresh child wakes the child, not the parent"),
+    };
+    return run_on_every_method(tests, COUNT_OF(tests), argc, argv);
+}
