@@ -36,28 +36,28 @@ struct state {
 static const char *const known_methods[] = {"epoll", "kqueue", "evport", "devpoll", "poll", "select"};
 enum { METHODS = sizeof known_methods / sizeof *known_methods };
 
-static bool is_compiled_in(const char *method) {
-    for (const char **all = event_get_supported_methods(); *all != NULL; all++) {
+static bool is_among(const char *const *all, const char *method) {
+    for (; all != NULL && *all != NULL; all++) { /* NULL: out of memory */
         if (strcmp(*all, method) == 0) return true;
     }
     return false;
 }
 
-/* Without room for its signal pair libevent ends the program. */
-static bool has_room(void) {
-    int fds[4], count = 0;
-    while (count < 4 && (fds[count] = open("/", O_RDONLY | O_CLOEXEC)) >= 0) count++;
-    bool has = count == 4;
+/* Without room for its descriptors libevent ends the program: a signal pair, and what the method has. */
+static bool has_room(const char *method) {
+    bool is_a_call = strcmp(method, "poll") == 0 || strcmp(method, "select") == 0;
+    int fds[3], count = 0, needed = is_a_call ? 2 : 3;
+    while (count < needed && (fds[count] = open("/", O_RDONLY | O_CLOEXEC)) >= 0) count++;
+    bool has = count == needed;
     while (count > 0) (void)close(fds[--count]);
     return has;
 }
 
 static struct event_base *new_base(const char *method) {
-    if (!has_room()) return NULL;
-    if (!is_compiled_in(method)) return NULL; /* libevent would print that there is none */
+    const char **all = event_get_supported_methods();
+    if (!has_room(method) || !is_among(all, method)) return NULL; /* libevent would print that there is none */
     struct event_config *config = event_config_new();
     if (config == NULL) return NULL;
-    const char **all = event_get_supported_methods();
     for (size_t i = 0; all[i] != NULL; i++) {
         if (strcmp(all[i], method) != 0) (void)event_config_avoid_method(config, all[i]);
     }
