@@ -109,21 +109,17 @@ const char *glue_fork_parent_method(void) {
     return parent_method;
 }
 
-static void set_variable(pTHX_ const char *name, SV *value) {
-    SV *variable = get_sv(name, GV_ADD);
-    /* What the parent had there stays alive: its destructor is not ours to run. */
-    if (SvROK(variable)) SvREFCNT_inc_simple_void(SvRV(variable));
-    sv_setsv_mg(variable, value);
-}
-
 /* The next IO::Async::Loop->new, or EventLoop::Fork::Loop->new, makes a loop like the parent's. */
 static void renew_singletons(pTHX_ const struct glue_loop *loop) {
     parent_backend = evf_loop_backend(loop->evf);
     parent_method = evf_loop_method(loop->evf);
-    if (gv_fetchpvs("IO::Async::Loop::ONE_TRUE_LOOP", 0, SVt_PV) != NULL)
-        set_variable(aTHX_ "IO::Async::Loop::ONE_TRUE_LOOP", &PL_sv_undef);
-    if (loop->is_io_async)
-        set_variable(aTHX_ "IO::Async::Loop::LOOP", sv_2mortal(newSVpv(HvNAME(SvSTASH(loop->object)), 0)));
+    SV *singleton = get_sv("IO::Async::Loop::ONE_TRUE_LOOP", 0);
+    if (singleton != NULL && SvOK(singleton)) {
+        /* The object stays alive: its destructor, and those of all it holds, are the parent's to run. */
+        if (SvROK(singleton)) SvREFCNT_inc_simple_void(SvRV(singleton));
+        sv_setsv_mg(singleton, &PL_sv_undef);
+    }
+    if (loop->is_io_async) sv_setpv_mg(get_sv("IO::Async::Loop::LOOP", GV_ADD), HvNAME(SvSTASH(loop->object)));
 }
 
 /* Calls a helper of EventLoop::Fork::Loop that prints; what it throws has nowhere to go. */

@@ -50,29 +50,28 @@ sub damaged {
     return \@damaged;
 }
 
-# In the grandchild: the wished order of events between the fork and the first use of the loop.
-my %closes = (
-    'closes nothing'        => sub { return {} },
-    'closes all it does not know' => sub { my ($directory, @own) = @_; close_all_but(@own); return {} },
-    'and opens files instead' => sub { my ($directory, @own) = @_; return occupy($directory, close_all_but(@own)) },
+# What a daemon does with the descriptors that it does not know; returns the files that it has opened instead.
+my %ways = (
+    'closes nothing'                      => sub { return {} },
+    'closes all others'                   => sub { my ($directory, @own) = @_; close_all_but(@own); return {} },
+    'closes all others and opens files'   => sub { my ($directory, @own) = @_; return occupy($directory, close_all_but(@own)) },
 );
 
-# fork, setsid, fork, then the code in the grandchild. Returns in the parent only.
+# fork, setsid, fork, and the code in the grandchild. Returns in the parent only.
 sub become_daemon {
-    my ($closes_between, $closes, $code) = @_;
+    my ($closes, $is_between, $code) = @_;
     my $pid = fork;
     defined $pid or die "fork: $!";
     return $pid if $pid;
     alarm 2 * BOUND;
     my $done = eval {
-        POSIX::setsid();
-        my $files = $closes_between ? $closes->() : undef;
+        POSIX::setsid() or die "setsid: $!";
+        my $files = $is_between ? $closes->() : undef;
         my $grandchild = fork;
         defined $grandchild or die "fork: $!";
         POSIX::_exit(0) if $grandchild;
         alarm 2 * BOUND;
-        open STDIN, '<', '/dev/null' or die "/dev/null: $!";
-        $files ||= $closes->();
+        $files = $closes->() unless $is_between;
         $code->($files);
         1;
     };
@@ -80,57 +79,89 @@ sub become_daemon {
     POSIX::_exit($done ? 0 : 255);
 }
 
-# One of the ways, from outside of the loop or from a callback. Returns what the daemon saw, and what the parent did.
-sub try_daemon {
-    my ($new, $closes, $between, $in_callback, $parent_stays) = @_;
-    my $directory = File::Temp->newdir;
-    pipe my $from_daemon, my $to_us or die "pipe: $!";
-    # In a process of its own: the daemon's parent, which makes the loop.
-    my ($parent, $status) = in_raw_child(
-        sub {
-            my $loop    = $new->();
-            my $watched = ForkTest::Watched->new($loop);
-            my $old_timer = 0;
-            $loop->watch_time(after => 0.01, code => sub { $old_timer++ });
-            # A child of the parent's, so that there is a descriptor of it.
-            pipe my $gate, my $door or die "pipe: $!";
-            my $sibling = 'runs';
-            $loop->fork(code => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 0 }, on_exit => sub { $sibling = 'ended' });
-
-            my $daemon = sub {
-                my ($files) = @_;
-                my @seen = map { $watched->works } 1 .. 2;
-                wait_until($loop, sub { $old_timer });
-                my ($below) = in_child($loop, sub { ForkTest::Watched->new($new->())->works });
-                Storable::store_fd([ { seen => \@seen, below => $below, sibling => $sibling, timer => $old_timer,
-                    damaged => damaged("$directory", $files), leader => POSIX::getpgrp() == $$ ? 1 : 0 } ], $to_us);
-                $to_us->flush;
-            };
-            my @own = ($watched->fds, fileno $to_us);
-            my $pid;
-            my $start = sub { $pid = become_daemon($between, sub { $closes->("$directory", @own) }, $daemon) };
-            if ($in_callback) {
-                $loop->later(sub { $start->(); $loop->stop });
-                $loop->run;
-            }
-            else {
-                $start->();
-            }
-            close $to_us;
-            if (!$parent_stays) {
-                close $door;
-                wait_until($loop, sub { $sibling eq 'ended' });    # our child, not the daemon's
-                return 'left';
-            }
-            waitpid $pid, 0;
-            sysread $from_daemon, my $end, 1 until is_over($from_daemon);
-            my $works = $watched->works;
-            close $door;
-            wait_until($loop, sub { $sibling eq 'ended' });
-            return $works;
-        }
+# In a process of its own, the daemon's parent to be.
+sub set_up_and_start {
+    my ($new, $way, $is_inside, $stays, $directory, $to_us, $from_daemon) = @_;
+    my $loop    = $new->();
+    my $watched = ForkTest::Watched->new($loop);
+    my $fired   = 0;
+    $loop->watch_time(after => 0.01, code => sub { $fired++ });
+    pipe my $gate, my $door or die "pipe: $!";
+    my $sibling = 'runs';
+    $loop->fork(
+        code    => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 0 },
+        on_exit => sub { $sibling = 'ended' },
     );
-    return ($parent, $status, $from_daemon, $to_us, $directory);
+
+    my $daemon = sub {
+        my ($files) = @_;
+        my @works = map { $watched->works } 1 .. 2;
+        wait_until($loop, sub { $fired });
+        my ($below) = in_child($loop, sub { ForkTest::Watched->new($new->())->works });
+        my %report = (works => \@works, fired => $fired, below => $below, sibling => $sibling);
+        ForkTest::send_value($to_us, { %report, damaged => damaged($directory, $files) });
+    };
+    my $closes = sub { $ways{$way}->($directory, $watched->fds, fileno $to_us) };
+    my $pid;
+    if ($is_inside) {
+        $loop->later(sub { $pid = become_daemon($closes, 0, $daemon); $loop->stop });
+        $loop->run;
+    }
+    else {
+        $pid = become_daemon($closes, 1, $daemon);
+    }
+    return {} unless $stays;
+
+    close $to_us;
+    my $report = thaw_from($from_daemon);
+    waitpid $pid, 0;
+    my $works = $watched->works;
+    close $door;
+    wait_until($loop, sub { $sibling eq 'ended' });
+    return { report => $report, works => $works, sibling => $sibling };
+}
+
+my $as_it_should = {
+    works   => [ (ForkTest::Watched::ALL) x 2 ],
+    fired   => 1,
+    below   => ForkTest::Watched::ALL,
+    sibling => 'runs',
+    damaged => [],
+};
+
+each_loop sub {
+    my ($new) = @_;
+    for my $way (sort keys %ways) {
+        for my $is_inside (0, 1) {
+            for my $stays (0, 1) {
+                my $name      = join ', ', "a daemon that $way", $is_inside ? 'started in a callback' : ();
+                my $directory = File::Temp->newdir;
+                pipe my $from_daemon, my $to_us or die "pipe: $!";
+                my ($seen, $status) =
+                    in_raw_child(sub { set_up_and_start($new, $way, $is_inside, $stays, "$directory", $to_us, $from_daemon) });
+                close $to_us;
+                is $status, 0, 'it is started';
+                if ($stays) {
+                    is $seen->{report}, $as_it_should, "$name, while its parent stays";
+                    is $seen, { works => ForkTest::Watched::ALL, sibling => 'ended', report => D }, 'the parent goes on';
+                }
+                else {
+                    is thaw_from($from_daemon), $as_it_should, $name;
+                }
+                wait_for_orphans() if $has_orphans;
+            }
+        }
+    }
+};
+
+# The daemon has said its last word, and ends.
+sub wait_for_orphans {
+    my $deadline = now() + BOUND;
+    while ((my $pid = waitpid -1, POSIX::WNOHANG()) != -1) {
+        last if now() > $deadline;
+        pause() unless $pid;
+    }
+    return;
 }
 
 done_testing;

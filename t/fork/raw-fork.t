@@ -92,18 +92,25 @@ each_loop sub {
     my ($new) = @_;
     my $loop    = $new->();
     my $watched = ForkTest::Watched->new($loop);
-    my $parent  = $$;
     my ($pid, @order);
     pipe my $from_child, my $to_parent or die "pipe: $!";
     # Due together with the one that forks.
     $loop->watch_time(after => 0, code => sub { push @order, 'before' });
-    $loop->watch_time(after => 0, code => sub { $pid = fork; defined $pid or die "fork: $!"; alarm 2 * BOUND unless $pid; push @order, 'fork' });
+    my $fork = sub {
+        $pid = fork;
+        defined $pid or die "fork: $!";
+        push @order, 'fork';
+        return if $pid;
+        alarm 2 * BOUND;
+        $watched->renew;    # both run now, and would read each other's bytes
+    };
+    $loop->watch_time(after => 0, code => $fork);
     $loop->watch_time(after => 0, code => sub { push @order, 'after' });
     $loop->later(sub { push @order, 'idle' });
     $loop->watch_time(after => 0.01, code => sub { $loop->stop('result') });
-    my $result = $loop->run;
+    my $result = eval { $loop->run } || "threw $@";
     if (!$pid) {
-        syswrite $to_parent, join ', ', @order, $result, $watched->works;
+        eval { syswrite $to_parent, join ', ', @order, $result, $watched->works };
         POSIX::_exit(0);
     }
     close $to_parent;
