@@ -264,6 +264,8 @@ static void use_timers(void) {
     for (int i = 0; i < TIMERS; i++) TRY(start_timer(&timers[i], &count));
     CHECK_INT(evf_idle_start(loop, &idle, count_idle, &count), 0);
     turn_until(&count, TIMERS + 1);
+    for (int i = 0; i < TIMERS; i++) evf_timer_stop(&timers[i]);
+    evf_idle_stop(&idle);
 }
 
 static void use_signals(void) {
@@ -288,6 +290,8 @@ static void use_processes(void) {
         turn_until(&count, 1);
         release(&child);
         turn_until(&count, 2);
+        evf_process_stop(&process); /* had something failed, it would be active still */
+        evf_process_stop(&second);
     }
     evf_process_use_pidfd(true);
     (void)__real_sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);

@@ -332,6 +332,19 @@ int reap(pid_t pid) {
     return reaped == pid ? status : -1;
 }
 
+bool has_pidfds(void) {
+    struct evf_loop *loop = new_loop();
+    struct evf_process process = {0};
+    int count = 0;
+    pid_t pid = ended_child(0);
+    NEED(evf_process_start(loop, &process, pid, count_process, &count) == 0);
+    bool has = process.pidfd >= 0;
+    evf_process_stop(&process);
+    (void)reap(pid);
+    evf_loop_free(loop);
+    return has;
+}
+
 struct pipes {
     int report[2], down[2], up[2];
 };

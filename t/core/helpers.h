@@ -84,6 +84,7 @@ void release(struct waiting_child *child);
 pid_t ended_child(int exit_code); /* a zombie */
 void wait_for_end(pid_t pid);     /* takes nothing */
 int reap(pid_t pid);              /* its wait status, or -1 */
+bool has_pidfds(void);            /* this system has process descriptors */
 
 /* A child that runs checks of its own. In it fork_tester returns true, and it ends by leave(). */
 struct tester {

@@ -133,7 +133,8 @@ each_loop sub {
     );
     my $thrown = $seen->{thrown};
     is $thrown->{$_}, "EVF_EABANDONED $_ here", "$_ of the parent's loop throws in the child"
-        for qw(watch_io watch_time watch_idle later watch_signal watch_process fork loop_once run post_fork);
+        for qw(watch_io watch_time watch_idle later watch_signal watch_process fork loop_once post_fork);
+    is $thrown->{run}, 'EVF_EABANDONED loop_once here', 'and run, which is turn after turn';
     is $thrown->{watch_io_more}, 'EVF_EABANDONED watch_io here', 'watch_io for what the parent watches';
     is $thrown->{watch_again}, 'EVF_EABANDONED watch_signal here', 'watch_signal for what the parent watches';
     is $seen->{silent}{$_}, 'nothing', "$_ does nothing" for sort keys %{ $seen->{silent} };

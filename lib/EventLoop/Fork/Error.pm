@@ -62,7 +62,7 @@ The same as a negative number.
 
 =head2 operation
 
-The method that was called.
+The method that refused: C<loop_once> also for C<run>, which is turn after turn.
 
 =head2 value
 
