@@ -122,7 +122,7 @@ sub look {
 # One that fails in the first round, or twice, is left alone from then on.
 sub measure_row {
     my ($row, $rounds, $found, @contestants) = @_;
-    my (%seconds, %failures, %out);
+    my (%results, %failures, %out);
     for my $contestant (@contestants) {
         my ($name, $error) = ($contestant->{name}, $found->{ $contestant->{name} }{error});
         ($failures{$name}, $out{$name}) = ([$error], 1) if defined $error;
@@ -132,13 +132,13 @@ sub measure_row {
             my $name = $contestant->{name};
             progress("$row->{name}, round $round of $rounds: $contestant->{label}");
             my $result = Bench::Measure::run('measure', $row->{name}, $name);
-            push @{ $seconds{$name} }, $result->{seconds};    # undef: failed in this round
+            push @{ $results{$name} }, $result;
             push @{ $failures{$name} }, $result->{error} if defined $result->{error};
             $out{$name} = 1                              if @{ $failures{$name} || [] } > ($round == 1 ? 0 : 1);
         }
     }
     progress('');
-    return Bench::Report::row($row, \%seconds, \%failures);
+    return Bench::Report::row($row, \%results, \%failures);
 }
 
 sub machine {
@@ -163,8 +163,10 @@ sub print_head {
     printf "%s, %s CPUs, perl %s, %d rounds\n", @$machine{qw(system)}, $machine->{cpus} || '?', $machine->{perl},
         $rounds;
     print '  ', join(', ', splice @versions, 0, 3), "\n" while @versions;
-    printf "Load average %.1f: other programs run here, and the ratios scatter. More --rounds help.\n", $machine->{load}
+    printf "Load average %.1f: other programs run here, and the fork rows scatter. More --rounds help.\n",
+        $machine->{load}
         if ($machine->{load} || 0) > ($machine->{cpus} || 1) / 2;
+
     for my $contestant (Bench::Contestants::all()) {
         my $error = ($found->{ $contestant->{name} } || {})->{error};
         print "missing: $contestant->{label}: $error\n" if defined $error;

@@ -281,9 +281,6 @@ sub in_raw_child {
         return "read $self->{read}, signals $self->{signals}, writes $writes, timers $timers, idles $idles, exit code $code";
     }
 
-    # The descriptors that it needs.
-    sub fds { return map { fileno $_ } @{ $_[0] }{qw(reader writer back full)} }
-
     # Pipes of its own under the same numbers, in a process that shares them with another one.
     sub renew {
         my ($self) = @_;

@@ -15,6 +15,7 @@ sub rows {
         takes        => sub { 1 },
         against      => 'same_modules',
         also_against => 'perl',
+        clock        => 'wall',
         target       => 0.9,
         judged       => sub { $_[0]{is_ours} },
     );

@@ -13,6 +13,7 @@ sub rows {
         unit    => 'call',
         takes   => sub { $_[0]{kind} ne 'raw' },
         against => 'ev',
+        clock   => 'processor',
         target  => 1.2,
         judged  => sub { $_[0]{is_ours} },
     );

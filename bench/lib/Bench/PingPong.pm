@@ -20,6 +20,7 @@ sub rows {
         count   => 10_000,
         takes   => sub { $_[0]{kind} ne 'raw' },
         against => 'ev',
+        clock   => 'processor',
         target  => 1.0,
         judged  => sub { $_[0]{is_ours} && $_[0]{kind} eq 'io_async' },
     );

@@ -11,39 +11,46 @@ use Bench::Measure     ();
 use Bench::Rows        ();
 use List::Util         qw(max min);
 
-# $seconds is { contestant => [ seconds for one operation in each round, undef where it failed ] }, $failures is
-# { contestant => [ why ] }. The result is plain data: what --json prints and print_row shows.
+# $results is { contestant => [ what each round measured ] }, $failures is { contestant => [ why ] }. What comes back is
+# plain data: what --json prints and print_row shows.
 sub row {
-    my ($row, $seconds, $failures) = @_;
+    my ($row, $results, $failures) = @_;
     my @lines;
     for my $contestant (Bench::Contestants::all()) {
         my $name = $contestant->{name};
-        next unless $seconds->{$name} || $failures->{$name};
+        next unless $results->{$name} || $failures->{$name};
         my %line = (contestant => $name, label => $contestant->{label}, is_ours => $contestant->{is_ours} ? 1 : 0);
         push @lines, \%line;
 
         $line{failures} = $failures->{$name} if $failures->{$name};
-        my $own = $line{rounds} = $seconds->{$name} || [];
-        $line{seconds} = Bench::Measure::median(grep { defined } @$own) if grep { defined } @$own;
+        $line{rounds}   = $results->{$name} || [];
+        for my $clock (qw(wall processor)) {
+            my @measured = grep { defined } map { $_->{$clock} } @{ $line{rounds} };
+            $line{$clock} = Bench::Measure::median(@measured) if @measured;
+        }
         for my $which (qw(against also_against)) {
             my $reference = Bench::Rows::reference($row, $contestant, $which);
-            $line{$which} = _ratio($own, $seconds->{$reference} || [], $reference) if defined $reference;
+            $line{$which} = _ratio($row->{clock}, $results, $name, $reference) if defined $reference;
         }
+        $line{by_processor} = _ratio('processor', $results, $name, $line{against}{reference}) if $line{against};
         if ($row->{judged}->($contestant) && $line{against}) {
             $line{target} = $row->{target};
             $line{meets}  = sprintf('%.2f', $line{against}{ratio}) >= $row->{target} ? 1 : 0;    # as it is printed
         }
     }
-    return { lines => \@lines, map { $_ => $row->{$_} } qw(name title unit target) };
+    return { lines => \@lines, map { $_ => $row->{$_} } qw(name title unit clock target) };
 }
 
 sub _ratio {
-    my ($own, $reference, $name) = @_;
-    my @both  = grep { defined $own->[$_] && defined $reference->[$_] } 0 .. $#$own;
-    my @pairs = map  { $reference->[$_] / $own->[$_] } @both or return;
+    my ($clock, $results, $name, $reference) = @_;
+    my ($own, $other) = map {
+        [ map { $_->{$clock} } @{ $results->{$_} || [] } ]
+    } $name, $reference;
+    my @both  = grep { defined $own->[$_] && defined $other->[$_] } 0 .. $#$own;
+    my @pairs = map  { $other->[$_] / $own->[$_] } @both or return;
     return {
-        reference => $name,
-        ratio     => Bench::Measure::median(@$reference[@both]) / Bench::Measure::median(@$own[@both]),
+        reference => $reference,
+        ratio     => Bench::Measure::median(@$other[@both]) / Bench::Measure::median(@$own[@both]),
         min       => min(@pairs),
         max       => max(@pairs),
     };
@@ -56,30 +63,42 @@ my $LABEL_WIDTH = max(map { length $_->{label} } Bench::Contestants::all());
 sub print_row {
     my ($result) = @_;
     printf "%s: %s (for each %s)\n", @$result{qw(name title unit)};
-    printf "  %-${LABEL_WIDTH}s %12s %12s   %-20s %s\n", '', 'microseconds', 'per second', 'ratio (of pairs)', 'target';
-    print_line($_) for @{ $result->{lines} };
+    printf "  %-${LABEL_WIDTH}s %12s %12s   %-20s %s\n",
+        $result->{clock} eq 'wall' ? '' : 'processor time', 'microseconds', 'per second', 'ratio (of pairs)', 'target';
+    print_line($result, $_) for @{ $result->{lines} };
     print "\n";
     return;
 }
 
 sub print_line {
-    my ($line) = @_;
+    my ($result, $line) = @_;
     printf "  %-${LABEL_WIDTH}s ", $line->{label};
     my @failures = @{ $line->{failures} || [] };
-    if (!defined $line->{seconds}) {
+    my $seconds  = $line->{ $result->{clock} };
+    if (!defined $seconds) {
         print "not measured: $failures[0]\n";
         return;
     }
-    my $text = sprintf '%12.2f %12s   ', $line->{seconds} * 1e6, _thousands(1 / $line->{seconds});
+    my $text = sprintf '%12.2f %12s   ', $seconds * 1e6, _thousands(1 / $seconds);
     $text .= sprintf '%-20s ', $line->{against} ? _ratio_text($line->{against}) : '';
-    $text .= sprintf '%s %.2f', $line->{meets}  ? 'meets' : 'MISSES', $line->{target} if defined $line->{target};
-    $text .= sprintf '   %.2f of raw perl alone', $line->{also_against}{ratio}
-        if $line->{against} && $line->{also_against} && $line->{also_against}{reference} ne $line->{against}{reference};
+    $text .= sprintf '%-12s',
+        defined $line->{target} ? sprintf('%s %.2f', $line->{meets} ? 'meets' : 'MISSES', $line->{target}) : '';
+    $text .= _remarks($result, $line);
     $text .= sprintf '   failed in %d of %d rounds: %s', scalar @failures, scalar @{ $line->{rounds} }, $failures[0]
         if @failures;
     $text =~ s/ +\z//;
     print "$text\n";
     return;
+}
+
+# Where time on the wall counts, what else is worth to know.
+sub _remarks {
+    my ($result, $line) = @_;
+    return '' unless $result->{clock} eq 'wall' && $line->{against};
+    my $text = sprintf '%.2f in processor time', $line->{by_processor}{ratio};
+    $text .= sprintf ', %.2f of raw perl alone', $line->{also_against}{ratio}
+        if $line->{also_against} && $line->{also_against}{reference} ne $line->{against}{reference};
+    return $text;
 }
 
 sub _ratio_text {

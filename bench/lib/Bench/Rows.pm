@@ -7,6 +7,7 @@ package Bench::Rows;
 #   takes            sub { my ($contestant) = @_; ... }: does this contestant take part?
 #   against          'same_modules' (raw perl of the same size) or the name of a contestant: what is 1.00
 #   also_against     optional, the same: a second ratio
+#   clock            'wall', or 'processor' where one process does all the work: others that run do not show
 #   target           the ratio that DESIGN asks for
 #   judged           sub { my ($contestant) = @_; ... }: is it asked of this one?
 #   prepare          sub { my ($loop) = @_; ... return sub { my ($count) = @_; ... } }: what comes back is one batch.

@@ -11,6 +11,7 @@ sub rows {
         unit    => 'timer',
         takes   => sub { $_[0]{kind} ne 'raw' },
         against => 'ev',
+        clock   => 'processor',
         target  => 1.2,
         judged  => sub { $_[0]{is_ours} },
     );

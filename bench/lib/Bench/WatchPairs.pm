@@ -18,6 +18,7 @@ sub rows {
         count   => 10_000,
         takes   => sub { $_[0]{kind} ne 'raw' },
         against => 'ev',
+        clock   => 'processor',
         target  => 1.2,
         judged  => sub { $_[0]{is_ours} },
         prepare => \&_prepare,
