@@ -71,7 +71,7 @@ each_loop sub {
         is slurp($reader), 'IGNORE came', "it stays so in a child, and callbacks come there$how";
         EventLoop::Fork::Loop::_use_pidfd(1);
     }
-};
+}, best => 1;
 
 # A program that has its own handler for SIGCHLD.
 each_loop sub {

@@ -154,7 +154,6 @@ each_loop sub {
 for my $class ('IO::Async::Loop::Poll', 'IO::Async::Loop::Epoll', 'EV') {
 SKIP: {
         has_module($class) or skip "$class is not installed", 1;
-        my @other_loop;
         each_loop sub {
             my ($new) = @_;
             my ($run_other, $stop_other, $watch_other) = other_loop($class);
@@ -208,7 +207,7 @@ sub other_loop {
     local $IO::Async::Loop::ONE_TRUE_LOOP;
     my $other = $class->new;
     return (
-        sub { $other->loop_once(0) },
+        sub { $other->loop_once(0.005) },    # signals come only while Loop::Epoll waits
         sub { undef $other; $SIG{CHLD} = 'DEFAULT' },
         sub { my ($pid, $code) = @_; $other->watch_process($pid => sub { $code->($_[1]) }) },
     );
@@ -220,12 +219,14 @@ use strict;
 use IO::Async::Loop::Poll;
 use POSIX;
 my $loop = IO::Async::Loop::Poll->new;
+pipe my $gate, my $door;
+my $ended;
+$loop->fork(code => sub { close $door; sysread $gate, my $byte, 1; 0 }, on_exit => sub { $ended = 1 });
 my $other = fork;
 POSIX::_exit(3) unless $other;
-$loop->loop_once(0.05);
-my $ended;
-$loop->fork(code => sub { 0 }, on_exit => sub { $ended = 1 });
+close $door;
 $loop->loop_once(1) until $ended;
+$loop->loop_once(0.2);
 print 'waitpid ', waitpid($other, 0), "\n";
 EOP
 

@@ -194,8 +194,13 @@ for my $fault (sort keys %faults) {
     my $class = "Faulty::$fault";
     my $mask  = POSIX::SigSet->new;
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask);
-    my ($result) = results_of(sub { $class->new(backend => 'poll') }, { only => $faults{$fault} });
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+    my $result;
+    # What comes too early may look right once on a busy machine, because everything is late there.
+    for (1 .. 10) {
+        ($result) = results_of(sub { $class->new(backend => 'poll') }, { only => $faults{$fault} });
+        POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+        last unless grep { $_ } values %$result;
+    }
     is($result, { map { $_ => 0 } @{ $faults{$fault} } }, "$class fails its test");
 }
 my ($sound) = results_of(\&poll_loop, { only => [ map { @$_ } values %faults ] });
