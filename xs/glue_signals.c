@@ -32,6 +32,33 @@ static Signal_t wrapper(int signo) {
 }
 #endif
 
+#if PERL_VERSION >= 32 /* those that POSIX::sigaction installs for a safe handler, with and without SA_SIGINFO */
+static Sighandler1_t perls_handler1;
+static Sighandler3_t perls_handler3;
+
+static Signal_t wrapper1(int signo) {
+    perls_handler1(signo);
+    tell_loops(signo);
+}
+
+static Signal_t wrapper3(int signo, Siginfo_t *info, void *context) {
+    perls_handler3(signo, info, context);
+    tell_loops(signo);
+}
+
+static void wrap_handlers_of_sigaction(pTHX) {
+    PERL_UNUSED_CONTEXT;
+    perls_handler1 = PL_csighandler1p;
+    perls_handler3 = PL_csighandler3p;
+    PL_csighandler1p = wrapper1;
+    PL_csighandler3p = wrapper3;
+}
+#else
+static void wrap_handlers_of_sigaction(pTHX) {
+    PERL_UNUSED_CONTEXT;
+}
+#endif
+
 static bool is_perls(const struct sigaction *action) {
 #ifdef HANDLER_HAS_3_ARGUMENTS
     return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == perls_handler;
@@ -45,6 +72,7 @@ static void wrap_perls_handler(pTHX) {
     if (PL_csighandlerp == wrapper) return;
     perls_handler = PL_csighandlerp;
     PL_csighandlerp = wrapper;
+    wrap_handlers_of_sigaction(aTHX);
     for (int signo = 1; signo < SIG_SIZE; signo++) {
         struct sigaction action;
         if (sigaction(signo, NULL, &action) < 0 || !is_perls(&action)) continue;
@@ -106,8 +134,8 @@ void glue_signals_unblock_dispatched(sigset_t *mask) {
 static CV *proxies[SIG_SIZE]; /* one for each watched signal, kept for ever */
 static SV *found[SIG_SIZE];   /* what %SIG held before, while watched */
 
-XS(XS_proxy);
-XS(XS_proxy) {
+XS_INTERNAL(XS_proxy);
+XS_INTERNAL(XS_proxy) {
     dXSARGS;
     PERL_UNUSED_VAR(items);
     evf_signal_raise((int)XSANY.any_i32);

@@ -462,10 +462,11 @@ static void number_taken_by_the_core(void) {
     fds[0] = -1;
     CHECK_INT(evf_process_start(loop, &process, child.pid, count_process, &count), 0);
     CHECK_INT(process.pidfd, number);
+    CHECK(io.w.loop == NULL);
+    evf_io_stop(&io); /* late, and no longer of the number */
     check_turn("");
     release(&child);
     CHECK(turns_until(loop, &count, 1));
-    evf_io_stop(&io);
     close_it();
 }
 
