@@ -58,9 +58,10 @@ each_loop sub {
             @ran = ();
             my $start = now();
             $sender->order($order);
-            $loop->loop_once(BOUND) until @ran || now() - $start >= BOUND;
+            $loop->loop_once(2 * PROMPT) until @ran || now() - $start >= 2 * PROMPT;
             my $took = now() - $start;
             $slowest = $took if $took > $slowest;
+            last if $slowest >= PROMPT;
         }
         cmp_ok $slowest, '<', PROMPT, "a handler ($kind)";
     }
@@ -103,13 +104,12 @@ each_loop sub {
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    my ($called, $status) = (0);
+    my $called = 0;
     $loop->watch_signal(INT => sub { $called++ });
     is ref $SIG{INT}, 'CODE', 'a watched signal is to be seen in %SIG';
     for my $round (1 .. 3) {
         my $saved = $SIG{INT};
         $SIG{INT} = 'IGNORE';
-        undef $status;
         my ($seen) = in_child($loop, sub { kill INT => $$; $SIG{INT} });
         is $seen, 'IGNORE', 'what is ignored around a fork is ignored in the child';
         $SIG{INT} = $saved;
@@ -118,7 +118,7 @@ each_loop sub {
         is $called, $round, 'and watched again in the parent';
     }
     $loop->unwatch_signal('INT');
-    is $SIG{INT}, undef, 'a watch leaves nothing behind' unless defined $SIG{INT} && $SIG{INT} eq 'DEFAULT';
+    is $SIG{INT}, in_set(undef, 'DEFAULT'), 'a watch leaves nothing behind';
 };
 
 # Handlers that were there before the product was loaded.

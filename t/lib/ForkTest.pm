@@ -138,7 +138,7 @@ sub loop_kinds {
 }
 
 # Runs the code in a subtest for each kind of loop, and counts what it leaves behind. Of the options, 'best' takes only
-# the best method of each backend, 'native' only EventLoop::Fork::Loop.
+# the best method of each backend, 'io_async' only the classes of IO::Async.
 sub each_loop {
     my ($code, %options) = @_;
     require Test2::V0;
@@ -146,7 +146,7 @@ sub each_loop {
     EventLoop::Fork::Loop->new;    # a process keeps a descriptor from its first loop on
     forget_io_async();
     for my $kind (@kinds) {
-        next if $options{best} && !$kind->{is_best} || $options{native} && $kind->{is_io_async};
+        next if $options{best} && !$kind->{is_best} || $options{io_async} && !$kind->{is_io_async};
         next if $ENV{FORK_TEST_LOOPS} && $kind->{label} !~ $ENV{FORK_TEST_LOOPS};
         Test2::V0::subtest(
             $kind->{label},

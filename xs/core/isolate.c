@@ -87,7 +87,7 @@ static int collect_by_directory(int probe_fd) {
             at += entry->length;
             if (entry->name[0] < '0' || entry->name[0] > '9') continue;
             int fd = atoi(entry->name);
-            if (evf_epoll_answers(fd, probe_fd)) rc = remember(fd);
+            if (!evf__processes_own_fd(fd) && evf_epoll_answers(fd, probe_fd)) rc = remember(fd);
         }
     }
     (void)close(dir_fd);
