@@ -31,9 +31,10 @@ static void remove_io(pTHX_ struct glue_io *watch) {
 }
 
 static void loop_free(pTHX_ struct glue_loop *loop) {
-    /* First the core, so that no watcher is active; then what Perl may destroy. */
-    evf_loop_free(loop->evf);
-    loop->evf = NULL;
+    /* First the core, so that no watcher is active; then what Perl may destroy. An abandoned loop does not know its
+     * watchers any more, and they look at it to see that there is nothing to stop: that one goes last. */
+    const bool is_abandoned = evf_loop_is_abandoned(loop->evf);
+    if (!is_abandoned) evf_loop_free(loop->evf);
     while (loop->ios != NULL) remove_io(aTHX_ loop->ios);
     for (struct glue_signal *signal = loop->signals, *next; signal != NULL; signal = next) {
         next = signal->next;
@@ -51,6 +52,7 @@ static void loop_free(pTHX_ struct glue_loop *loop) {
     }
     Safefree(loop->slots);
     drop_error(aTHX_ loop);
+    if (is_abandoned) evf_loop_free(loop->evf);
     Safefree(loop);
 }
 

@@ -28,11 +28,28 @@ sub _check_loop {
             . 'IO::Async::Loop::Libevent');
 }
 
+my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand);
+
+sub _check_options {
+    my ($pairs) = @_;
+    my $invalid = EventLoop::Fork::Loop::_error_code('EVF_EINVAL');
+    @$pairs % 2
+        and EventLoop::Fork::Loop::_throw($invalid, 'fork', undef, 'arguments are not pairs of name => value');
+    my %args = @$pairs;
+    for my $name (sort keys %args) {
+        $KNOWN{$name} or EventLoop::Fork::Loop::_throw($invalid, 'fork', $name, "unknown option '$name'");
+    }
+    return %args;
+}
+
 sub fork {
-    my ($class, %args) = @_;
+    my ($class, @pairs) = @_;
+    my %args  = _check_options(\@pairs);
     my $given = delete $args{loop};
     my $loop  = defined $given ? _check_loop($given) : _loop_in_use();
     my ($code, $on_exit) = delete @args{qw(code on_exit)};
+    EventLoop::Fork::Loop::_check_code('fork', code    => $code);
+    EventLoop::Fork::Loop::_check_code('fork', on_exit => $on_exit) if defined $on_exit;
     my $child = EventLoop::Fork::Child->_new(name => $args{name});
     my $inner = sub {
         $own_loop = undef;
@@ -40,10 +57,9 @@ sub fork {
         $child->{loop_class} = ref $loop;
         return $code->($child);
     };
-    # A value that is no code is for the loop to refuse.
     $child->{pid} = EventLoop::Fork::Loop::fork(
         $loop, %args,
-        code    => ref $code ? $inner : $code,
+        code    => $inner,
         on_exit => sub {
             my ($pid, $wait_status) = @_;
             $child->{wait_status} = $wait_status;

@@ -770,6 +770,28 @@ static void burst(void) {
     close_it();
 }
 
+/* Which of the two it is decides what a backend does with its memory. */
+static void backend_is_told(void) {
+    struct tester tester;
+    struct sim *sim = open_world(&loop);
+    CHECK_INT(evf_loop_run_once(loop, 0), 0);
+    for (int clean = 0; clean < 2; clean++) {
+        if (clean ? fork_clean_tester(&tester) : fork_tester(&tester)) {
+            CHECK_INT(sim->leaves, 1);
+            CHECK_INT(sim->last_for_good, clean);
+            CHECK_INT(sim->after_forks, 0); /* not before the next use */
+            CHECK_INT(evf_loop_run_once(loop, 0), clean ? EVF_EABANDONED : 0);
+            CHECK_INT(sim->after_forks, !clean);
+            CHECK_TEXT(sim->violation, "");
+            evf_loop_free(loop);
+            leave(&tester);
+        }
+        check_tester(&tester);
+    }
+    CHECK_INT(sim->leaves + sim->after_forks, 0);
+    close_world(sim, loop);
+}
+
 /* ---- Forks that only execute -------------------------------------------------------------------------------- */
 
 static bool exec_only;
@@ -848,6 +870,7 @@ int main(int argc, char **argv) {
         TAP_TEST(mask_of_the_protocol, "everything is blocked but the faults, and the mask comes back"),
         TAP_TEST(signal_during_the_fork, "a signal that arrives meanwhile is the parent's"),
         TAP_TEST(burst, "hundreds of children, all noticed"),
+        TAP_TEST(backend_is_told, "the backend lets go at the fork, and knows for how long"),
         TAP_TEST(exec_only_forks, "forks that only execute are left alone"),
         TAP_TEST(threads, "threads are counted"),
     };

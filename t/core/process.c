@@ -348,12 +348,15 @@ static void (*sigchld_handler(void))(int) {
 }
 
 static void handler_only_while_needed(void) {
+    struct sigaction now;
     struct evf_process process = {0}, second = {0};
     struct ending ending = {0, -2}, other = {0, -2};
     struct waiting_child child = waiting_child(0), late = waiting_child(0);
     CHECK(sigchld_handler() == SIG_DFL);
     start(&process, child.pid, &ending);
     CHECK((sigchld_handler() == SIG_DFL) == with_pidfd); /* never touched where there are process descriptors */
+    CHECK_INT(sigaction(SIGCHLD, NULL, &now), 0);
+    if (!with_pidfd) CHECK((now.sa_flags & SA_NOCLDSTOP) != 0 && (now.sa_flags & SA_RESTART) != 0);
     struct evf_loop *first = loop;
     loop = new_loop();
     start(&second, late.pid, &other);
@@ -477,6 +480,42 @@ static void full_table(void) {
     in_tester(without_a_free_descriptor);
 }
 
+/* In the simulated world, where a wait that was not needed shows: by SIGCHLD the loop learns of it at once. */
+static void no_needless_wait(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct sim *sim = open_world(&loop);
+    evf_process_use_pidfd(false);
+    CHECK_INT(evf_loop_run_once(loop, 0), 0);
+    CHECK_INT(evf_process_start(loop, &process, ended_child(1), note, &ending), 0); /* had ended before */
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(sim->last_timeout_ns, 0);
+
+    struct waiting_child child = waiting_child(2);
+    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
+    CHECK_INT(evf_loop_run_once(loop, 0), 0);
+    release(&child);
+    wait_for_end(child.pid); /* SIGCHLD has come */
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(sim->last_timeout_ns, 0);
+    CHECK_INT(ending.calls, 2);
+
+    child = waiting_child(3); /* SIGCHLD goes astray, and somebody removes the handler: the loop looks now and then */
+    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
+    (void)signal(SIGCHLD, SIG_DFL);
+    CHECK_INT(evf_loop_run_once(loop, SECOND), 0);
+    CHECK(sim->waits < 30);
+    CHECK(sigchld_handler() != SIG_DFL);
+    (void)signal(SIGCHLD, SIG_DFL);
+    release(&child);
+    wait_for_end(child.pid);
+    CHECK_INT(evf_loop_run_once(loop, SECOND), 1);
+    CHECK_INT(ending.wait_status, 3 << 8);
+    CHECK(sigchld_handler() == SIG_DFL);
+    evf_process_use_pidfd(true);
+    close_world(sim, loop);
+}
+
 static void mistakes(void) {
     struct evf_process process = {0};
     struct ending ending = {0, -2};
@@ -547,6 +586,7 @@ int main(int argc, char **argv) {
 #define X(name, promise) {#name, promise, name##_both_ways},
         EACH_BOTH_WAYS(X)
 #undef X
+        TAP_TEST(no_needless_wait, "without process descriptors SIGCHLD tells, and the loop looks now and then"),
         TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),
     };
     return run_on_every_method(tests, COUNT_OF(tests), argc, argv);

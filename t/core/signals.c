@@ -393,6 +393,11 @@ static void own_host(void) {
     start(&one, SIGUSR1, "1");
     CHECK_INT(caught[SIGUSR1], 2);
 
+    static const int numbers[] = {SIGKILL, 0, -1, NSIG, NSIG + 1};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) /* not even asked */
+        CHECK_INT(evf_signal_start(loop, &two, numbers[i], trace_signal, ""), EVF_ESIGNAL);
+    CHECK_INT(caught[SIGKILL] + caught[0], 0);
+
     refuse = EVF_ECALLBACK;
     CHECK_INT(evf_signal_start(loop, &two, SIGUSR2, trace_signal, ""), EVF_ECALLBACK);
     CHECK(two.w.loop == NULL);

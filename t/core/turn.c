@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,8 +285,6 @@ static void freed_by_another(void) {
         init(heap_victim, kind, "x", NULL);
         CHECK_INT(start(&one), 0);
         CHECK_INT(start(heap_victim), 0);
-        struct subject *allocated = heap_victim;
-        (void)allocated;
         int count = turns(loop);
         CHECK(count == 1 || (kind == EVF_WATCHER_IO && count == 2)); /* of two descriptors either may come first */
         clear(&one);
@@ -499,6 +498,30 @@ static void longest_wait(void) {
     close_pair(fds);
 }
 
+/* Longer than the milliseconds of an int: each would be short if it were cut off. */
+static void very_long_waits(void) {
+    static const int64_t timeouts_ms[] = {INT64_C(1) << 31, INT64_C(1) << 32, (INT64_C(1) << 32) + 1, INT64_C(1) << 40};
+    for (size_t i = 0; i < COUNT_OF(timeouts_ms); i++) {
+        struct evf_io io = {0};
+        struct tester tester;
+        int waits, fds[2], count = 0;
+        loop = new_counting_loop(&waits);
+        make_pair(fds);
+        CHECK_INT(evf_io_start(loop, &io, fds[0], EVF_READ, count_io, &count), 0);
+        if (fork_tester(&tester)) {
+            struct pollfd nothing = {.fd = -1};
+            (void)poll(&nothing, 0, 20); /* a while for the other to wait in; nothing depends on it */
+            give(fds[1]);
+            leave(&tester);
+        }
+        CHECK_INT(evf_loop_run_once(loop, timeouts_ms[i] * MILLISECOND), 1);
+        CHECK(waits < 10);
+        check_tester(&tester);
+        close_it();
+        close_pair(fds);
+    }
+}
+
 static int alarms;
 
 static void on_alarm(int signo) {
@@ -707,6 +730,7 @@ int main(int argc, char **argv) {
         TAP_TEST(never_early, "neither timers nor turns are early, and they do not spin"),
         TAP_TEST(no_wait, "timeout 0 looks once"),
         TAP_TEST(longest_wait, "the longest timeouts overflow nothing"),
+        TAP_TEST(very_long_waits, "nor does a month and more"),
         TAP_TEST(interrupted, "signals of other people are no error and end nothing early"),
         TAP_TEST(hooks_come_in_pairs, "before_wait and after_wait embrace each wait"),
         TAP_TEST(errors_of_hooks, "an error of a hook leaves the turn"),

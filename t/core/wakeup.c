@@ -55,6 +55,56 @@ static void without_a_wait(void) {
     evf_wakeup();
 }
 
+/* The simulated world counts waits exactly. */
+static void nothing_is_left_over(void) {
+    struct evf_loop *sim_loop = NULL;
+    struct sim *sim = open_world(&sim_loop);
+    CHECK_INT(evf_loop_run_once(sim_loop, 0), 0);
+    evf_wakeup();
+    sim->waits = 0;
+    CHECK_INT(evf_loop_run_once(sim_loop, 1000), 0);
+    CHECK_INT(sim->waits, 1);
+    close_world(sim, sim_loop);
+}
+
+#ifdef __linux__
+/* A descriptor that is full cannot take another wake-up, and needs none. Asked for pending work the host is within the
+ * wait: it fills up the descriptor as if there had been very many. */
+static int wake_fd;
+
+static int find_wake_fd(void) {
+    for (int fd = 3; fd < 64; fd++) {
+        char path[40], target[60] = "";
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, target, sizeof target - 1) > 0 && strstr(target, "eventfd") != NULL) return fd;
+    }
+    return -1;
+}
+
+static bool fill_in_the_wait(void *data) {
+    static const uint64_t most = UINT64_MAX - 1;
+    (void)data;
+    if (wake_fd < 0) return false;
+    CHECK_INT(write(wake_fd, &most, sizeof most), sizeof most);
+    wake_fd = -1;
+    errno = 4711;
+    evf_wakeup();
+    CHECK_INT(errno, 4711);
+    return false;
+}
+
+static void full(void) {
+    static const struct evf_loop_hooks hooks = {.run_pending = run_pending, .has_pending = fill_in_the_wait};
+    loop = new_loop_with(&hooks);
+    wake_fd = find_wake_fd();
+    NEED(wake_fd >= 0);
+    CHECK_INT(evf_loop_run_once(loop, 20 * MILLISECOND), 0);
+    CHECK_INT(wake_fd, -1);
+    CHECK_INT(evf_loop_run_once(loop, 0), 0);
+    close_it();
+}
+#endif
+
 static void work_before_the_wait(void) {
     open_it();
     work = 2;
@@ -190,6 +240,10 @@ static void handler_in_a_fresh_child(void) {
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(without_a_wait, "a wake-up outside of a wait is nothing"),
+        TAP_TEST(nothing_is_left_over, "it makes no later wait end early"),
+#ifdef __linux__
+        TAP_TEST(full, "a full descriptor does no harm, and errno is kept"),
+#endif
         TAP_TEST(work_before_the_wait, "work that is there is not waited upon"),
         TAP_TEST(work_by_a_handler, "a handler ends the wait, whenever it runs"),
         TAP_TEST(work_by_a_thread, "so does a thread"),

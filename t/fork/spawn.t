@@ -55,7 +55,8 @@ each_loop sub {
     if (signal_state()) {
         my $state = signal_state($output);
         is [ $code, $state->{blocked}, $state->{caught} ], [ 0, [], [] ], 'an executed program has no signal blocked, none caught';
-        is $state->{ignored}, signal_state()->{ignored}, 'and ignored what its parent ignores';
+        # perl lets what it executes have SIGFPE back.
+        is $state->{ignored}, [ grep { $_ ne 'FPE' } @{ signal_state()->{ignored} } ], 'and ignored what its parent ignores';
     }
     ($code, $output) = $loop->run_process(command => [ 'sh', '-c', 'ls /proc/self/fd' ], capture => [qw(exitcode stdout)])->get;
     SKIP: {
@@ -138,7 +139,7 @@ each_loop sub {
     );
     $loop->add($function);
     is [ map { $_->get } map { $function->call(args => [$_]) } 1 .. 6 ], [ map { $_ * $_ } 1 .. 6 ], 'IO::Async::Function';
-    is dies { $function->call(args => [7])->get }, "odd: 7\n", 'which dies';
+    like dies { $function->call(args => [7])->get }, qr/\Aodd: 7\n?\z/, 'which dies';
     is $function->call(args => [8])->get, $kind->{class}, 'which makes a loop';
     my @futures = map { $function->call(args => [$_]) } 11 .. 30;
     is [ map { $_->get } @futures ], [ map { $_ * $_ } 11 .. 30 ], 'many calls at once';
@@ -175,8 +176,9 @@ each_loop sub {
     $in->send(['x']);
     is $out->recv->get, ['x'], 'again';
     $in->close;
-    wait_until($loop, sub { defined $returned });
+    wait_until($loop, sub { defined $returned && !children_running() });
     is $returned, 6, 'and its end';
+    $loop->remove($routine);
 }, io_async => 1;
 
 control 'what a child of IO::Async::Loop::Epoll executes has signals blocked', ['IO::Async::Loop::Epoll'], qr/\ATERM\n\z/, <<'EOP';

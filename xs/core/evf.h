@@ -237,7 +237,8 @@ int evf_fork_child_begin(bool keep_signals);
 /* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process
  * watchers. Done by the loop itself at its next use; a no-op in the process that made the loop. force: also there. */
 int evf_loop_after_fork(struct evf_loop *loop, bool force);
-/* After evf_fork_child_begin: every start on the loop answers EVF_EABANDONED, every stop does nothing. */
+/* After evf_fork_child_begin: every start on the loop answers EVF_EABANDONED, every stop does nothing. Its watchers keep
+ * pointing to it: free them, or forget them, before the loop. */
 bool evf_loop_is_abandoned(const struct evf_loop *loop);
 
 /* The host may tell forks that will only exec: nothing is prepared for them. Called in the child of any fork;
