@@ -96,6 +96,9 @@ static void child_stops_at_once(void) {
     if (fork_tester(&tester)) {
         evf_io_stop(&io); /* before the loop is used */
         check_loop_works(loop);
+        give(fds[1]);
+        check_calm(loop, &waits); /* nobody asks for it any more */
+        (void)take(fds[0]);
         leave(&tester);
     }
     check_tester(&tester);

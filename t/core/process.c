@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +89,46 @@ static void killed(void) {
         CHECK(WIFSIGNALED(ending.wait_status) && WTERMSIG(ending.wait_status) == numbers[i]);
         (void)close(child.release_fd);
     }
+}
+
+/* Only where the kernel writes a file "core" into the current folder, which is taken away again. */
+static bool dumps_into_the_folder(void) {
+    char pattern[20] = "";
+    int fd = open("/proc/sys/kernel/core_pattern", O_RDONLY);
+    if (fd < 0) return false;
+    ssize_t length = read(fd, pattern, sizeof pattern - 1);
+    (void)close(fd);
+    return length > 0 && strcmp(pattern, "core\n") == 0;
+}
+
+static void dumped(void) {
+    struct evf_process process = {0};
+    struct ending ending = {0, -2};
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    char folder[] = "/tmp/evf-core-XXXXXX", path[60];
+    siginfo_t info = {0};
+    if (!dumps_into_the_folder()) {
+        tap_skip("a core dump would go elsewhere");
+        return;
+    }
+    NEED(mkdtemp(folder) != NULL);
+    pid_t pid = fork();
+    NEED(pid >= 0);
+    if (pid == 0) {
+        if (chdir(folder) < 0 || setrlimit(RLIMIT_CORE, &limit) < 0) _exit(1);
+        (void)signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    CHECK_INT(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    start(&process, pid, &ending);
+    CHECK(turns_until(loop, &ending.calls, 1));
+    if (info.si_code == CLD_EXITED) tap_skip("core dumps are not allowed here");
+    else CHECK_INT(ending.wait_status, SIGABRT | (info.si_code == CLD_DUMPED ? 0x80 : 0));
+    (void)snprintf(path, sizeof path, "%s/core", folder);
+    (void)unlink(path); /* there may be none, or one with its pid */
+    (void)snprintf(path, sizeof path, "%s/core.%ld", folder, (long)pid);
+    (void)unlink(path);
+    CHECK_INT(rmdir(folder), 0);
 }
 
 static void stopped_and_continued(void) {
@@ -500,6 +542,10 @@ static void no_needless_wait(void) {
     CHECK_INT(sim->last_timeout_ns, 0);
     CHECK_INT(ending.calls, 2);
 
+    CHECK_INT(evf_process_start(loop, &process, ended_child(1), note, &ending), 0); /* while nobody caught SIGCHLD */
+    CHECK_INT(evf_loop_run_once(loop, -1), 1);
+    CHECK_INT(sim->last_timeout_ns, 0);
+
     child = waiting_child(3); /* SIGCHLD goes astray, and somebody removes the handler: the loop looks now and then */
     CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
     (void)signal(SIGCHLD, SIG_DFL);
@@ -552,6 +598,7 @@ static void freed_before(void) {
 #define EACH_BOTH_WAYS(X)                                                                                              \
     X(exits, "exit codes are delivered once")                                                                          \
     X(killed, "so are signals")                                                                                        \
+    X(dumped, "and core dumps are marked")                                                                             \
     X(stopped_and_continued, "a stopped child has not ended")                                                          \
     X(ended_before, "a child that had ended before is delivered in the next turn")                                     \
     X(hundred, "a hundred children, each with its own status")                                                         \

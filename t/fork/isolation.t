@@ -157,6 +157,57 @@ SKIP: {
     };
 }
 
+# Under several numbers, and far apart from the others.
+SKIP: {
+    has_module('Linux::Epoll') or skip 'Linux::Epoll is not installed', 1;
+    each_loop sub {
+        my ($new) = @_;
+        my $loop = $new->();
+        pipe my $reader, my $writer or die "pipe: $!";
+        my @objects = map { my $epoll = Linux::Epoll->new; $epoll->add($reader, 'in', sub { }); $epoll } 1 .. 3;
+        my @copies = (100, 101, 200);
+        POSIX::dup2(fileno $objects[0], $_) or die "dup2: $!" for @copies;
+        $loop->loop_once(0);
+        my $before = epoll_sets();
+        my ($seen) = in_child($loop, sub { my $sets = epoll_sets(); { full => [ grep { @{ $sets->{$_} } } keys %$sets ], copies => [ map { $sets->{$_} } @copies ] } });
+        is $seen, { full => [], copies => [ ([]) x @copies ] }, 'every number of every epoll object has an empty one in the child';
+        is epoll_sets(), $before, 'in the parent they are what they were';
+        POSIX::close($_) for @copies;
+    };
+}
+
+# Another loop of the same process, which its child goes on to use.
+SKIP: {
+    has_module('EV') or skip 'EV is not installed', 1;
+    each_loop sub {
+        my ($new) = @_;
+        my $loop = $new->();
+        pipe my $reader, my $writer or die "pipe: $!";
+        my $hits = 0;
+        my $watcher = EV::io($reader, EV::READ(), sub { sysread $reader, my $byte, 1; $hits++ });
+        EV::run(EV::RUN_NOWAIT());
+        my ($seen, $status) = in_child(
+            $loop,
+            sub {
+                pipe my $own_reader, my $own_writer or die "pipe: $!";
+                syswrite $own_writer, 'x';
+                my $own_hits = 0;
+                my $own = EV::io($own_reader, EV::READ(), sub { $own_hits++; EV::break() });
+                undef $watcher;
+                EV::run(EV::RUN_ONCE());
+                return $own_hits;
+            }
+        );
+        is [ $seen, $status ], [ 1, 0 ], 'EV works in the child';
+        syswrite $writer, 'x';
+        my $timer = EV::timer(BOUND, 0, sub { EV::break() });
+        EV::run(EV::RUN_ONCE()) until $hits || $timer->remaining <= 0;
+        is $hits, 1, 'and in the parent';
+        undef $watcher;
+        EV::run(EV::RUN_NOWAIT());
+    };
+}
+
 control 'after perl\'s own fork, delete of a Linux::Epoll in the child makes the parent deaf', ['Linux::Epoll'],
     qr/\A0 hits\n\z/, <<'EOP';
 use Linux::Epoll;

@@ -28,6 +28,16 @@ each_loop sub {
     ($seen) = in_raw_child(sub { [ $watched->works, in_raw_child(sub { [ $watched->works, in_raw_child(sub { $watched->works }) ] }) ] });
     is $seen, [ ForkTest::Watched::ALL, [ ForkTest::Watched::ALL, ForkTest::Watched::ALL, 0 ], 0 ], 'in the third generation';
 
+    my $pid = open my $from_child, '-|';
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        alarm 2 * BOUND;
+        syswrite STDOUT, eval { $watched->works } || $@;
+        POSIX::_exit(0);
+    }
+    is slurp($from_child), ForkTest::Watched::ALL, 'in a child of open';
+    close $from_child;
+
     ($seen) = in_raw_child(sub { (in_raw_child(sub { $watched->works }))[0] });
     is $seen, ForkTest::Watched::ALL, 'in the second one, of a child that did not use the loop';
     is $watched->works, ForkTest::Watched::ALL, 'and in the parent again';

@@ -15,9 +15,9 @@ use POSIX ();
 use Storable ();
 use Time::HiRes ();
 
-our @EXPORT = qw(adopt_orphans BOUND PROMPT children_left control each_loop has_module in_child in_raw_child is_asleep
-    kernel_has_exit_info loop_kinds now open_fds pause run_program
-    signal_state slurp thaw_from wait_until);
+our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop every_loop_says has_module in_child
+    in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp thaw_from
+    wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => 30, PROMPT => 2 };
@@ -409,6 +409,20 @@ sub has_version {
         my $version = Module::Metadata->new_from_file("$directory/$path")->version;
         return defined $version ? "$version" : '0';
     }
+    return;
+}
+
+# A program as somebody may write it, in a perl of its own with each kind of loop: its first argument is the source of
+# the loop.
+sub every_loop_says {
+    my ($name, $expected, $program, @arguments) = @_;
+    each_loop(
+        sub {
+            my ($new, $kind) = @_;
+            my $result = run_program($program, $kind->{source}, @arguments);
+            Test2::V0::is($result, { stdout => $expected, stderr => '', status => 0 }, $name);
+        }
+    );
     return;
 }
 

@@ -2569,6 +2569,30 @@ contract inherit                                                                
     $loop->unwatch_signal('USR1');
     };
 
+contract inherit => number_taken => 'a child that has closed a watched descriptor goes on, whoever gets its number' =>
+    sub {
+    my $called = 0;
+    my ($one, $other) = pair();
+    $loop->watch_io(handle => $one, on_read_ready => sub { $called++ });
+    turns(2);
+    my @words = in_child {
+        my $fd = fileno $one;
+        POSIX::close($fd);
+        my $copy;
+        1 while defined($copy = POSIX::dup(0)) && $copy < $fd;
+        POSIX::close($copy);    # now it is the lowest free number, which the next file gets: one of the loop's own
+        my $time = 0;
+        $loop->watch_time(after => 0, code => sub { $time++ });
+        wait_until { $time };
+        turns();
+        return "called $called", "time $time";
+    };
+    is_list(\@words, [ 'called 0', 'time 1' ], 'the child');
+    give($other);
+    ok(wait_until { $called }, 'the parent goes on');
+    $loop->unwatch_io(handle => $one, on_read_ready => 1);
+    };
+
 # ---- fork: the loop's own fork --------------------------------------------------------------------------------------
 
 # Forks through the loop and waits for on_exit: its arguments and what the child wrote to the handle it is given.
@@ -3446,6 +3470,10 @@ A program that becomes a daemon goes on with its loop.
 =item inherit.closed_descriptors
 
 A child that has closed all descriptors goes on, and its files stay its own.
+
+=item inherit.number_taken
+
+A child that has closed a watched descriptor goes on, whoever gets its number.
 
 =back
 
