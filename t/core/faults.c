@@ -432,31 +432,6 @@ static void system_calls_fail(void) {
     fail_each("readlink", ENOENT);
 }
 
-/* Foreign epoll instances are written down before a fork; the list grows for ever more of them. */
-static void list_of_instances(void) {
-#ifdef __linux__
-    enum { COUNT = 70 };
-    int epoll_fds[COUNT];
-    sigset_t mask;
-    for (int i = 0; i < COUNT; i++) NEED((epoll_fds[i] = epoll_create1(EPOLL_CLOEXEC)) >= 0);
-    target = "memory";
-    target_errno = ENOMEM;
-    nth = 1;
-    seen = 0;
-    tripped = false;
-    CHECK_INT(prepare(&mask), EVF_ENOMEM); /* a child that shares some of them would be worse than none */
-    target = NULL;
-    CHECK_INT(prepare(&mask), 0);
-    pid_t pid = fork();
-    if (pid == 0) _exit(evf_fork_child_begin(false));
-    evf_fork_restore_mask(&mask);
-    CHECK_INT(reap(pid), COUNT << 8);
-    for (int i = 0; i < COUNT; i++) (void)close(epoll_fds[i]);
-#else
-    tap_skip("nothing to isolate here");
-#endif
-}
-
 /* The first of all: the handler of forks cannot be installed. Looked at before anything else, told later. */
 static int atfork_rc[2];
 static bool atfork_touched;
@@ -485,7 +460,6 @@ int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(nothing_fails, "the program works, and leaves nothing"),
         TAP_TEST(fork_handler, "without a handler of forks there is no loop and no fork"),
-        TAP_TEST(list_of_instances, "a fork that cannot isolate is refused"),
         TAP_TEST(memory, "each allocation fails once"),
         TAP_TEST(poll_fails, "each poll fails once"),
         TAP_TEST(waiting_fails, "each waitid and waitpid fails once"),

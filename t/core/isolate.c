@@ -80,11 +80,16 @@ static void counted(void) {
     make_pair(fds);
     for (int i = 0; i < MOST; i++) epoll_fds[i] = make_epoll(EPOLL_CLOEXEC);
     sigset_t mask;
+    int fds_before = tap_count_fds();
     CHECK_INT(evf_fork_prepare(&mask), 0);
     pid_t pid = fork();
     NEED(pid >= 0);
-    if (pid == 0) _exit(evf_fork_child_begin(false));
+    if (pid == 0) {
+        int found = evf_fork_child_begin(false);
+        _exit(tap_count_fds() == fds_before - 1 ? found : 255); /* the wake-up descriptor has gone, nothing has come */
+    }
     evf_fork_restore_mask(&mask);
+    CHECK_INT(tap_count_fds(), fds_before);
     CHECK_INT(reap(pid), MOST << 8);
     for (int i = 0; i < MOST; i++) {
         CHECK(reports(epoll_fds[i]));

@@ -115,6 +115,7 @@ void evf__io_stop_all(struct evf_loop *loop);
 void evf__io_clear(struct evf_loop *loop); /* memory only */
 int evf__io_start_internal(struct evf_loop *loop, struct evf_io *io, int fd, evf_io_cb cb, void *data);
 int evf__io_flush(struct evf_loop *loop); /* changed interest to the backend */
+void evf__io_forget_closed(struct evf_loop *loop);
 void evf__io_rearm_all(struct evf_loop *loop);
 void evf__io_collect(struct evf_loop *loop); /* always-ready files */
 void evf__io_host_ready(void *data, int fd, unsigned mask);

@@ -154,6 +154,13 @@ int evf__io_flush(struct evf_loop *loop) {
     return 0;
 }
 
+/* Before kernel objects are opened: one of them may get the number, and would be watched in place of the file. */
+void evf__io_forget_closed(struct evf_loop *loop) {
+    for (size_t fd = 0; fd < loop->fds_size; fd++) {
+        if (loop->fds[fd].io != NULL && fcntl((int)fd, F_GETFD) < 0) evf__io_host_closed(loop, (int)fd);
+    }
+}
+
 void evf__io_rearm_all(struct evf_loop *loop) {
     for (size_t fd = 0; fd < loop->fds_size; fd++) {
         struct evf__fd *slot = &loop->fds[fd];

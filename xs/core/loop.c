@@ -156,6 +156,7 @@ int evf_loop_after_fork(struct evf_loop *loop, bool force) {
     loop->wants_rearm = true; /* until all of it has succeeded */
 
     if (is_child) evf_io_stop(&loop->wake); /* closed at the fork */
+    evf__io_forget_closed(loop);
     int rc = loop->backend->after_fork(loop->state);
     if (rc < 0) return rc;
     if (loop->wake.w.loop == NULL && (rc = evf__io_init(loop)) < 0) return rc;
