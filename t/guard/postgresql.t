@@ -81,11 +81,11 @@ $query->execute;
 my %ends = (
     'works, exits'    => sub { $pool->use_one; exit 0 },
     'exits'           => sub { exit 0 },
-    'works, dies'     => sub { $pool->use_one; die "for a reason\n" },
+    'works, dies'     => sub { $pool->use_one; $! = 0; die "for a reason\n" },
     'works, killed'   => sub { $pool->use_one; kill KILL => $$ },
     'closes, works'   => sub { $_->disconnect for $slow, $third; $plus_one->finish; $pool->use_one; exit 0 },
     'drops, works'    => sub { undef $_ for $query, $plus_one, $slow, $holder, $third; $pool->use_one; exit 0 },
-    'asks the parent' => sub { eval { $slow->selectrow_array('select 1') }; die $@ },
+    'asks the parent' => sub { eval { $slow->selectrow_array('select 1') }; print $@; exit 4 },
 );
 my %by_us = (
     'returns'                => sub { 0 },
@@ -158,7 +158,7 @@ sub story {
 my $story = story(1);
 note $story->{stdout}, $story->{stderr};
 my %statuses = (
-    'asks the parent' => '2 x 65280', 'closes, works'  => '2 x 0', 'drops, works'  => '2 x 0', 'exits'        => '2 x 0',
+    'asks the parent' => '2 x 1024', 'closes, works'  => '2 x 0', 'drops, works'  => '2 x 0', 'exits'        => '2 x 0',
     'returns'         => '2 x 0',     'works, dies'    => '2 x 65280', 'works, exits' => '2 x 0', 'works, killed' => '2 x 9',
     'works, returns'  => '2 x 0', 'uses the query, throws' => '2 x 65280',
 );

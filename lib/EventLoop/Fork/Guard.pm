@@ -158,7 +158,7 @@ sub _report {
     my ($guard, $error) = @_;
     my $text = eval { "$error" } // 'an exception of class ' . ref $error;
     $text .= "\n" unless $text =~ /\n\z/;
-    print STDERR "EventLoop::Fork: guard of $guard->{what} in child (pid $$): $text";
+    print STDERR "EventLoop::Fork: process $$: guard of $guard->{what} failed: $text";
     return;
 }
 
