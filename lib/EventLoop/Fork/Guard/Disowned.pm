@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Loop ();
-use Scalar::Util qw(blessed refaddr reftype weaken);
+use Scalar::Util qw(blessed refaddr reftype);
 
 our $VERSION = '0.001';
 our $AUTOLOAD;
