@@ -133,7 +133,8 @@ my %BASE_TABLES = (
     deferrals    => [],
     timequeue    => undef,
     os           => {},
-    (map { $_ => undef } qw(childmanager childwatch_sigid result running)),
+    'EventLoop::Fork/processes' => {},
+    (map { $_ => undef } 'EventLoop::Fork/all_processes', qw(childmanager childwatch_sigid result running)),
 );
 
 sub renew {
@@ -208,6 +209,7 @@ sub rearm {
         _forget_processes($loop);
         if ($loop->isa('IO::Async::Loop::Epoll')) { _rearm_epoll($loop, $mode) }
         else                                      { $loop->post_fork }
+        EventLoop::Fork::IOAsync::_forget_processes($loop) if EventLoop::Fork::IOAsync->can('_forget_processes');
     }
     return;
 }
@@ -253,7 +255,7 @@ sub _rearm_epoll {
 sub watch_io {
     my ($self, $handle, $code) = @_;
     $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
-    return $self->_hold($handle);
+    return $self->_hold($handle, 1);
 }
 
 sub unwatch_io {
@@ -267,7 +269,7 @@ sub watch_time {
     my ($self, $seconds, $code) = @_;
     my $id;
     $id = $self->_hold([
-        $self->{loop}->watch_time(after => $seconds, code => sub { $self->_release($id); $code->() })
+        $self->{loop}->watch_time(after => $seconds, code => sub { __PACKAGE__->_release($id); $code->() })
     ]);
     return $id;
 }
