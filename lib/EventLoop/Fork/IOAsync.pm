@@ -23,6 +23,7 @@ our @CARP_NOT = qw(IO::Async::Loop);
 use constant {
     PROCESSES => 'EventLoop::Fork/processes',
     ALL       => 'EventLoop::Fork/all_processes',
+    ALL_CODE  => __PACKAGE__ . '::AllCode',
 };
 
 my %MAKERS = (
@@ -115,9 +116,11 @@ sub _watcher {
     return sub {
         my ($self, $pid, $code) = @_;
         return _watch($self, $pid, undef, $code) if $pid;
+        # A class may hand this on to the one it is derived from.
+        goto &$original if blessed $code && $code->isa(ALL_CODE);
         $self->{ +ALL } = $code;
         weaken(my $weak = $self);
-        @_ = ($self, $pid, sub { _reaped_by_original($weak, @_) });
+        @_ = ($self, $pid, bless sub { _reaped_by_original($weak, @_) }, ALL_CODE);
         goto &$original;
     };
 }

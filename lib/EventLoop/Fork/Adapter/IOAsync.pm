@@ -88,17 +88,23 @@ my $looked_for = '';
 sub _blocked_by_loops {
     my ($class) = @_;
     my @blocked = _blocked_signals() or return;
-    @blockers = grep { defined } @blockers;
+    _remember(grep { defined } @blockers);
     my $singleton = _singleton();
     my %watched   = map { $_ => 1 } map { _signals_of($_) } @blockers, $singleton || ();
     my $unknown   = join ' ', grep { !$watched{$_} } @blocked;
     if (length $unknown && $unknown ne $looked_for) {
-        @blockers = grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(BASE);
-        weaken $_ for @blockers;
+        _remember(grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(BASE));
         %watched    = map { $_ => 1 } map { _signals_of($_) } @blockers;
         $looked_for = join ' ', grep { !$watched{$_} } @blocked;
     }
     return grep { $watched{$_} } @blocked;
+}
+
+# A copy of a weak reference is a strong one.
+sub _remember {
+    @blockers = @_;
+    weaken $_ for @blockers;
+    return;
 }
 
 sub _blocked_signals {
