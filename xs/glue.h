@@ -159,7 +159,7 @@ void glue_rawfork_finish(pTHX); /* what a fork by C code left to do in this chil
 
 /* What the adapters of loaded families want to know in the child, or NULL; the caller's to free. */
 SV *glue_families_before(pTHX);
-void glue_families_unblock(pTHX_ SV *state, sigset_t *mask);
+void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask);
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
 /* ---- glue_api.c --------------------------------------------------------------------------------------------- */

@@ -18,9 +18,9 @@ static bool are_present(pTHX) {
            || is_loaded(aTHX_ "Mojo/IOLoop.pm") || has_foreign_io_async(aTHX);
 }
 
-/* An adapter that fails is reported; the fork goes on. */
-static SV *call_adapter(pTHX_ const char *function, SV **arguments, int count) {
-    SV *error = NULL, *result = newSV(0), *all[5];
+/* The list that the function returns; NULL if it fails, which is reported: the fork goes on. Arguments are taken over. */
+static AV *call_adapter(pTHX_ const char *function, SV **arguments, int count) {
+    SV *error = NULL, *result = sv_newmortal(), *all[5];
     all[0] = newSVpv(function, 0);
     all[1] = newRV_inc(result);
     for (int i = 0; i < count; i++) all[i + 2] = arguments[i];
@@ -28,25 +28,22 @@ static SV *call_adapter(pTHX_ const char *function, SV **arguments, int count) {
         glue_warn(aTHX_ newSVpvf("%s: %" SVf, function, SVfARG(error)));
         SvREFCNT_dec(error);
     }
-    return result;
+    return SvROK(result) ? (AV *)SvRV(result) : NULL;
 }
 
 SV *glue_families_before(pTHX) {
     if (!are_present(aTHX)) return NULL;
-    SV *state = call_adapter(aTHX_ "_before_fork", NULL, 0);
-    if (SvOK(state)) return state;
-    SvREFCNT_dec(state);
-    return NULL;
+    AV *answer = call_adapter(aTHX_ "_before_fork", NULL, 0);
+    SV **state = answer != NULL ? av_fetch(answer, 0, 0) : NULL;
+    return state != NULL && SvOK(*state) ? SvREFCNT_inc_NN(*state) : NULL;
 }
 
-void glue_families_unblock(pTHX_ SV *state, sigset_t *mask) {
+void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask) {
     if (state == NULL) return;
-    SV *arguments[] = {newSVsv(state)};
-    SV *names = sv_2mortal(call_adapter(aTHX_ "_blocked", arguments, 1));
-    if (!SvROK(names) || SvTYPE(SvRV(names)) != SVt_PVAV) return;
-    AV *list = (AV *)SvRV(names);
-    for (SSize_t i = 0; i <= av_len(list); i++) {
-        SV **name = av_fetch(list, i, 0);
+    SV *arguments[] = {newSVsv(state), kept_family != NULL ? newSVsv(kept_family) : newSV(0)};
+    AV *names = call_adapter(aTHX_ "_blocked", arguments, 2);
+    for (SSize_t i = 0; names != NULL && i <= av_len(names); i++) {
+        SV **name = av_fetch(names, i, 0);
         const int signo = name != NULL ? glue_signal_number(aTHX_ *name) : -1;
         if (signo > 0) (void)sigdelset(mask, signo); /* cannot fail for the number of a name */
     }
@@ -55,5 +52,5 @@ void glue_families_unblock(pTHX_ SV *state, sigset_t *mask) {
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family) {
     if (state == NULL) return;
     SV *arguments[] = {newSVsv(state), newSVpv(mode, 0), kept_family != NULL ? newSVsv(kept_family) : newSV(0)};
-    SvREFCNT_dec(call_adapter(aTHX_ "_in_child", arguments, 3));
+    (void)call_adapter(aTHX_ "_in_child", arguments, 3);
 }

@@ -182,7 +182,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     if (!options->keep_srand) PL_srand_called = FALSE;
     if (families != NULL) {
         glue_families_in_child(aTHX_ families, "renew", options->kept_family);
-        if (options->kept_family == NULL) glue_families_unblock(aTHX_ families, mask);
+        glue_families_unblock(aTHX_ families, options->kept_family, mask);
     }
     glue_signals_unblock_dispatched(mask);
     evf_fork_restore_mask(mask);

@@ -55,27 +55,6 @@ sub guard {
 
 # ---- Fork -----------------------------------------------------------------------------------------------------------
 
-# Of this process; for programs that use no other.
-my $own_loop;
-
-sub _own_loop { return $own_loop ||= EventLoop::Fork::Loop->new }
-
-# Whether anything but our own loops is in this process.
-sub _has_foreign_loops {
-    return 1 if grep { $INC{$_} } qw(EV.pm AnyEvent.pm Mojo/IOLoop.pm EventLoop/Fork/Adapter.pm);
-    no warnings 'once';
-    return defined $IO::Async::Loop::ONE_TRUE_LOOP && !_is_our_loop($IO::Async::Loop::ONE_TRUE_LOOP);
-}
-
-# One of our loops to fork through, or nothing: then an adapter knows.
-sub _native_loop {
-    my ($loop) = @_;
-    return _is_our_loop($loop) ? $loop : undef if blessed $loop;
-    return undef if defined $loop || _has_foreign_loops();
-    no warnings 'once';
-    return $IO::Async::Loop::ONE_TRUE_LOOP || _own_loop();
-}
-
 my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand loop_in_child);
 
 sub _check_options {
@@ -96,13 +75,12 @@ sub _check_options {
 sub fork {
     my ($class, @pairs) = @_;
     my %args    = _check_options(\@pairs);
-    my $native  = _native_loop($args{loop});
+    my $native  = blessed $args{loop} && _is_our_loop($args{loop}) ? $args{loop} : undef;
     my $adapter = $native ? undef : _adapter($args{loop});
     $native = $adapter->loop if $adapter && _is_our_loop($adapter->loop);
     my ($code, $on_exit, $keeps) = @args{qw(code on_exit keeps_loop)};
     my $child = EventLoop::Fork::Child->_new(name => $args{name});
     my $inner = sub {
-        undef $own_loop;
         $child->{pid} = $$;
         $child->{loop_maker} =
               $keeps && $native ? sub {$native}
@@ -123,7 +101,7 @@ sub fork {
         $keeps && $adapter ? $adapter->family : undef,
     );
     $child->{pid} = $pid;
-    _watch($adapter, $pid, $fd, $ended) unless $native;
+    $adapter->watch_process($pid, $fd, $ended) unless $native;
     return $child;
 }
 
@@ -131,43 +109,6 @@ sub _adapter {
     my ($loop) = @_;
     require EventLoop::Fork::Adapter;
     return EventLoop::Fork::Adapter::for_loop($loop);
-}
-
-# ---- The end of a child, through a loop that is not ours ------------------------------------------------------------
-
-# Seconds between two looks at a child for which the system has no descriptor.
-use constant { FIRST_LOOK => 0.005, LONGEST_LOOK => 0.2 };
-
-sub _watch {
-    my ($adapter, $pid, $fd, $ended) = @_;
-    return _look_again($adapter, $pid, $ended, FIRST_LOOK) unless defined $fd;
-    open my $handle, '<&=', $fd or return _look_again($adapter, $pid, $ended, FIRST_LOOK);
-    my $id;
-    $id = $adapter->watch_io(
-        $handle,
-        sub {
-            my $wait_status = _process_reap($pid, $fd);
-            return unless defined $wait_status;
-            $adapter->unwatch_io($id);
-            undef $id;
-            close $handle;
-            $ended->($pid, $wait_status);
-        }
-    );
-    return;
-}
-
-sub _look_again {
-    my ($adapter, $pid, $ended, $after) = @_;
-    $adapter->watch_time(
-        $after,
-        sub {
-            my $wait_status = _process_reap($pid, undef);
-            return $ended->($pid, $wait_status) if defined $wait_status;
-            _look_again($adapter, $pid, $ended, $after * 2 < LONGEST_LOOK ? $after * 2 : LONGEST_LOOK);
-        }
-    );
-    return;
 }
 
 1;

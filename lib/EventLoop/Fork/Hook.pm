@@ -65,7 +65,7 @@ sub _warn {
 sub _call_adapter {
     my ($function, $result, @arguments) = @_;
     require EventLoop::Fork::Adapter;
-    $$result = EventLoop::Fork::Adapter->can($function)->(@arguments);
+    $$result = [ EventLoop::Fork::Adapter->can($function)->(@arguments) ];
     return;
 }
 
