@@ -47,6 +47,7 @@ $server->release;
 
 # ---- The client
 
+my $parent = $$;
 my $end_worker;    # in a worker, when it runs
 
 my $client = Example::ConfigClient->new(
@@ -75,6 +76,7 @@ sub work {
     report('started; greeting is ' . $client->get('greeting'));
     my $serve;
     $serve = sub {
+        return $own->stop if getppid != $parent;    # it has gone
         $client->get('greeting');
         $own->watch_time(PAUSE, $serve);
     };
@@ -89,7 +91,7 @@ sub write_file {
     my ($text) = @_;
     open my $new, '>', "$file.new" or die "$file.new: $!\n";
     print {$new} $text;
-    close $new or die "$file.new: $!\n";
+    close $new                or die "$file.new: $!\n";
     rename "$file.new", $file or die "$file: $!\n";
     return;
 }
@@ -134,32 +136,30 @@ sub start_workers {
 }
 
 sub finish {
-    $client->flush(
-        sub {
-            ask_server(
-                GET => '/telemetry',
-                '',
-                sub {
-                    my $counts = JSON::PP::decode_json($_[0]);
-                    for my $pid (sort { $role{$a} cmp $role{$b} } keys %$counts) {
-                        print "$role{$pid} has asked for the greeting $counts->{$pid}{greeting} times\n";
-                    }
-                    $client->stop;
-                    $serving->kill('TERM');    # its end stops the loop
+    $client->flush(sub {
+        ask_server(
+            GET => '/telemetry',
+            '',
+            sub {
+                my $counts = JSON::PP::decode_json($_[0]);
+                for my $pid (sort { $role{$a} cmp $role{$b} } keys %$counts) {
+                    print "$role{$pid} has asked for the greeting $counts->{$pid}{greeting} times\n";
                 }
-            );
-        }
-    );
+                $client->stop;
+                $serving->kill('TERM');    # its end stops the loop
+            }
+        );
+    });
     return;
 }
 
 my $everybody = $option{workers} + 1;
 my @steps     = (
-    [ 'the first configuration has come',     1,                sub { } ],
-    [ 'workers start',                        $option{workers}, \&start_workers ],
-    [ 'somebody breaks the local file',       $everybody,       sub { write_file('{"greeting": ') } ],
-    [ 'somebody mends it',                    $everybody,       sub { write_file('{"greeting":"good morning"}') } ],
-    [ 'the server says that the day is over', $everybody,       sub { ask_server(PUT => '/config', '{"is_over":1}') } ],
+    [ 'the first configuration has come', 1, sub { } ],
+    [ 'workers start', $option{workers}, \&start_workers ],
+    [ 'somebody breaks the local file', $everybody, sub { write_file('{"greeting": ') } ],
+    [ 'somebody mends it', $everybody, sub { write_file('{"greeting":"good morning"}') } ],
+    [ 'the server says that the day is over', $everybody, sub { ask_server(PUT => '/config', '{"is_over":1}') } ],
 );
 
 my $missing = 0;

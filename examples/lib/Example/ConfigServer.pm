@@ -39,7 +39,8 @@ my %ROUTE = (
 sub new {
     my ($class, %argument) = @_;
     my $listener = Example::HTTP::Listener->bind_to($argument{address} // '127.0.0.1:0');
-    return bless { config => $argument{config} // '{}', listener => $listener, counts => {}, fetches => 0, reports => {} },
+    return
+        bless { config => $argument{config} // '{}', listener => $listener, counts => {}, fetches => 0, reports => {} },
         $class;
 }
 
@@ -53,10 +54,14 @@ sub release {
     return;
 }
 
-# In the child, until a signal ends it.
+# In the child, until a signal ends it, or its parent has gone.
 sub serve {
-    my ($self)      = @_;
-    my $loop        = EventLoop::Fork::Loop->new;
+    my ($self) = @_;
+    my $loop   = EventLoop::Fork::Loop->new;
+    my $parent = getppid;
+    my $look;
+    $look = sub { getppid == $parent ? $loop->watch_time(after => 0.5, code => $look) : $loop->stop };
+    $look->();
     my ($count, %connections) = (0);
     my $accept = sub {
         accept my $socket, $self->{listener}->handle or return;
@@ -77,7 +82,7 @@ sub serve {
 
 sub _answer {
     my ($self, $request, $connection) = @_;
-    my $path  = $request->{path} eq '/' ? '/config' : $request->{path};     # a socket file is but one address
+    my $path  = $request->{path} eq '/' ? '/config' : $request->{path};    # a socket file is but one address
     my $route = $ROUTE{"$request->{method} $path"};
     my $text  = $route && eval { $route->($self, $request->{body}) };
     return $connection->reply(404, [], "no such page\n") if !$route;
