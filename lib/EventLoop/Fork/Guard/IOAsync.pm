@@ -31,8 +31,17 @@ sub _handles {
     return values %handles;
 }
 
+# One of the parent's, which runs no more: it has nothing to forget.
+sub _is_abandoned {
+    my ($loop) = @_;
+    local $@;
+    return !eval { $loop->unwatch_time($loop->watch_time(after => 0, code => sub { })); 1 };
+}
+
 sub unwatch {
     my ($kind, $notifier) = @_;
+    my $loop = $notifier->loop;
+    return if !$loop || $loop->isa('EventLoop::Fork::Loop::IOAsync') && _is_abandoned($loop);
     # What refuses to go as a whole goes one by one.
     eval { $notifier->remove_from_parent; 1 } and return;
     for my $each (reverse _with_children($notifier)) {
