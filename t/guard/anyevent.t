@@ -115,15 +115,16 @@ for my $model (qw(Perl EV)) {
                     [
                     "model AnyEvent::Impl::$model",
                     'waits: some',
-                    'child: ' . ($how eq 'raw' ? 'seen: the beginning' : '') . ' status 0',
-                    'parent: ' . ($how eq 'raw' ? 'the rest' : 'all of it') . ', drain',
+                    'child: ' .  ($how eq 'raw' ? 'seen: the beginning' : '') . ' status 0',
+                    'parent: ' . ($how eq 'raw' ? 'the rest'            : 'all of it') . ', drain',
                     'got answer',
                     ],
                     "the child $end it";
             }
             if ($how eq 'raw') {
                 my $result = run_program($program, $model, $how, 0, 'drops');
-                like $result->{stdout}, qr/^child: seen: all of it status 0$/m, 'control: the destructor in the child writes what is the parent\'s';
+                like $result->{stdout}, qr/^child: seen: all of it status 0$/m,
+                    'control: the destructor in the child writes what is the parent\'s';
             }
         };
     }

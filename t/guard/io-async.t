@@ -8,7 +8,7 @@ use EventLoop::Fork qw(guard);
 use ForkTest;
 use GuardTest;
 use IO::Socket::UNIX ();
-use File::Temp ();
+use File::Temp       ();
 use Test2::V0;
 
 BEGIN {
@@ -41,7 +41,7 @@ sub each_class {
                 $code->($loop, $run, $kind);
                 undef $loop;
                 ForkTest::forget_io_async();
-                is [open_fds()], \@before, 'no descriptor is left';
+                is [ open_fds() ], \@before, 'no descriptor is left';
                 is children_left(), '', 'no child and no zombie is left';
             };
         }
@@ -62,9 +62,9 @@ each_class 'a stream' => sub {
     my ($socket, $peer) = connected();
     my (@events, $got);
     my $stream = IO::Async::Stream->new(
-        handle    => $socket,
-        on_read   => sub { my ($self, $buffer) = @_; $got .= $$buffer; $$buffer = ''; return 0 },
-        on_closed => sub { push @events, 'closed' },
+        handle         => $socket,
+        on_read        => sub { my ($self, $buffer) = @_; $got .= $$buffer; $$buffer = ''; return 0 },
+        on_closed      => sub { push @events, 'closed' },
         on_write_error => sub { push @events, 'write error' },
         on_read_error  => sub { push @events, 'read error' },
         on_read_eof    => sub { push @events, 'eof' },
@@ -73,26 +73,26 @@ each_class 'a stream' => sub {
     $loop->loop_once(0);
     guard($stream);
     $stream->write('from the parent');    # queued, not yet written
-    my $wrong = $run->(
-        sub {
-            my $wrong = refusal(
-                'IO::Async::Stream' => write => sub { $stream->write('x') },
-                configure => sub { $stream->configure(on_read => sub { 0 }) },
-                handle    => sub { $stream->read_handle },
-                add       => sub { $loop->add($stream) },
-            );
-            $wrong = { %$wrong, %{ refusal(handle => print => sub { print {$socket} 'x' }) } };
-            turns($loop, $kind);
-            $SIG{__WARN__} = sub { $wrong->{warning} = $_[0] };
-            $stream->close;
-            $stream->close_now;
-            $stream->close_when_empty;
-            undef $stream;
-            turns($loop, $kind);
-            $wrong->{events} = "@events" if @events;
-            return $wrong;
-        }
-    );
+    my $wrong = $run->(sub {
+        my $wrong = refusal(
+            'IO::Async::Stream' => write => sub { $stream->write('x') },
+            configure           => sub {
+                $stream->configure(on_read => sub { 0 });
+            },
+            handle => sub { $stream->read_handle },
+            add    => sub { $loop->add($stream) },
+        );
+        $wrong = { %$wrong, %{ refusal(handle => print => sub { print {$socket} 'x' }) } };
+        turns($loop, $kind);
+        $SIG{__WARN__} = sub { $wrong->{warning} = $_[0] };
+        $stream->close;
+        $stream->close_now;
+        $stream->close_when_empty;
+        undef $stream;
+        turns($loop, $kind);
+        $wrong->{events} = "@events" if @events;
+        return $wrong;
+    });
     is $wrong, {}, 'every use throws; closing and dropping it is silent, no event fires';
     is nothing_to_read($peer), 1, 'nothing arrives, also not what the parent has still to write';
     ok wait_until($loop, sub { nothing_to_read($peer) ne 1 }), 'the parent writes it';
@@ -104,15 +104,21 @@ each_class 'a stream' => sub {
 
 each_class 'children' => sub {
     my ($loop, $run, $kind) = @_;
-    my ($socket, $peer)   = connected();
-    my ($second, $beside) = connected();
+    my ($socket, $peer)     = connected();
+    my ($second, $beside)   = connected();
     my $ticks  = 0;
     my $got    = '';
     my $client = IO::Async::Notifier->new;
-    my $stream = IO::Async::Stream->new(handle => $socket, on_read => sub { my ($self, $buffer) = @_; $got .= $$buffer; $$buffer = ''; 0 });
-    my $handle = IO::Async::Handle->new(handle => $second, on_read_ready => sub { sysread $second, $got, 100, length $got }, on_write_ready => sub { }, want_writeready => 0);
-    my $timer  = IO::Async::Timer::Periodic->new(interval => 0.001, on_tick => sub { $ticks++ });
-    my $group  = IO::Async::Notifier->new;
+    my $stream = IO::Async::Stream->new(
+        handle  => $socket,
+        on_read => sub { my ($self, $buffer) = @_; $got .= $$buffer; $$buffer = ''; 0 }
+    );
+    my $handle = IO::Async::Handle->new(
+        handle         => $second, on_read_ready   => sub { sysread $second, $got, 100, length $got },
+        on_write_ready => sub { }, want_writeready => 0
+    );
+    my $timer = IO::Async::Timer::Periodic->new(interval => 0.001, on_tick => sub { $ticks++ });
+    my $group = IO::Async::Notifier->new;
     $timer->start;
     $client->add_child($stream);
     $client->add_child($group);
@@ -120,22 +126,20 @@ each_class 'children' => sub {
     $loop->add($client);
     guard($client);
     syswrite $beside, '1';
-    my $wrong = $run->(
-        sub {
-            my $wrong = refusal('IO::Async::Notifier' => loop => sub { $client->loop }, group => sub { $group->children });
-            $wrong = { %$wrong, %{ refusal('IO::Async::Stream' => stream => sub { $stream->write('x') }) } };
-            $wrong = { %$wrong, %{ refusal('IO::Async::Handle' => handle => sub { $handle->want_writeready(1) }) } };
-            $wrong = { %$wrong, %{ refusal('IO::Async::Timer::Periodic' => timer => sub { $timer->stop }) } };
-            $ticks = 0;
-            turns($loop, $kind);
-            select undef, undef, undef, 0.01 if $kind eq 'a raw fork';
-            turns($loop, $kind);
-            $wrong->{ticks} = $ticks if $ticks;
-            $wrong->{got}   = $got   if length $got;
-            undef $_ for $stream, $handle, $timer, $group, $client;
-            return $wrong;
-        }
-    );
+    my $wrong = $run->(sub {
+        my $wrong = refusal('IO::Async::Notifier' => loop => sub { $client->loop }, group => sub { $group->children });
+        $wrong = { %$wrong, %{ refusal('IO::Async::Stream' => stream => sub { $stream->write('x') }) } };
+        $wrong = { %$wrong, %{ refusal('IO::Async::Handle' => handle => sub { $handle->want_writeready(1) }) } };
+        $wrong = { %$wrong, %{ refusal('IO::Async::Timer::Periodic' => timer => sub { $timer->stop }) } };
+        $ticks = 0;
+        turns($loop, $kind);
+        select undef, undef, undef, 0.01 if $kind eq 'a raw fork';
+        turns($loop, $kind);
+        $wrong->{ticks} = $ticks if $ticks;
+        $wrong->{got}   = $got   if length $got;
+        undef $_ for $stream, $handle, $timer, $group, $client;
+        return $wrong;
+    });
     is $wrong, {}, 'all below a guarded notifier is guarded';
     is [ nothing_to_read($peer), nothing_to_read($beside) ], [ 1, 1 ], 'nothing arrives';
     syswrite $peer, '2';
@@ -150,7 +154,10 @@ each_class 'one of several' => sub {
     my %got;
     my @streams = map {
         my $number = $_;
-        IO::Async::Stream->new(handle => $pairs[$number][0], on_read => sub { my ($self, $buffer) = @_; $got{$number} .= $$buffer; $$buffer = ''; 0 });
+        IO::Async::Stream->new(
+            handle  => $pairs[$number][0],
+            on_read => sub { my ($self, $buffer) = @_; $got{$number} .= $$buffer; $$buffer = ''; 0 }
+        );
     } 0, 1;
     my $parent = IO::Async::Notifier->new;
     $parent->add_child($_) for @streams;
@@ -158,14 +165,12 @@ each_class 'one of several' => sub {
     $loop->loop_once(0);
     guard($streams[0]);
     syswrite $_->[1], 'x' for @pairs;
-    my $seen = $run->(
-        sub {
-            return [ {}, scalar $parent->children ] if $kind eq 'our fork';
-            wait_until($loop, sub { $got{1} });
-            $loop->loop_once(0);
-            return [ \%got, scalar(() = $parent->children) ];
-        }
-    );
+    my $seen = $run->(sub {
+        return [ {}, scalar $parent->children ] if $kind eq 'our fork';
+        wait_until($loop, sub { $got{1} });
+        $loop->loop_once(0);
+        return [ \%got, scalar(() = $parent->children) ];
+    });
     is $seen->[0], $kind eq 'our fork' ? {} : { 1 => 'x' }, 'a child that goes on with the loop has only the other one';
     my $expected = $kind eq 'our fork' ? { 0 => 'x', 1 => 'x' } : { 0 => 'x' };
     ok wait_until($loop, sub { $got{0} && ($kind eq 'a raw fork' || $got{1}) }), 'the parent has both';
@@ -175,15 +180,20 @@ each_class 'one of several' => sub {
 
 each_class 'a listener' => sub {
     my ($loop, $run, $kind) = @_;
-    my $folder = File::Temp->newdir;
-    my $socket = IO::Socket::UNIX->new(Local => "$folder/socket", Listen => 5) or die "socket: $!";
+    my $folder   = File::Temp->newdir;
+    my $socket   = IO::Socket::UNIX->new(Local => "$folder/socket", Listen => 5) or die "socket: $!";
     my $accepted = 0;
     my $listener = IO::Async::Listener->new(handle => $socket, on_socket => sub { $accepted++ });
     $loop->add($listener);
     $loop->loop_once(0);
     guard($listener);
     my $client = IO::Socket::UNIX->new(Peer => "$folder/socket") or die "connect: $!";
-    is $run->(sub { my $wrong = refusal('IO::Async::Listener' => sockname => sub { $listener->sockname }); turns($loop, $kind); $wrong->{accepted} = 1 if $accepted; $wrong }),
+    is $run->(sub {
+        my $wrong = refusal('IO::Async::Listener' => sockname => sub { $listener->sockname });
+        turns($loop, $kind);
+        $wrong->{accepted} = 1 if $accepted;
+        $wrong;
+        }),
         {}, 'the child accepts nothing';
     ok wait_until($loop, sub { $accepted }), 'the parent does';
     $loop->remove($listener);

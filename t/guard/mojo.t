@@ -174,7 +174,9 @@ for my $reactor (qw(Mojo::Reactor::Poll Mojo::Reactor::EV)) {
             is $result->{status}, 0, 'it ends well';
 
             $result = run_program($program, $reactor, $how, 0);
-            like $result->{stdout}, qr/^peer: 'from the parentx?'$/m, 'control: without a guard the child writes what is the parent\'s' if $how eq 'raw';
+            like $result->{stdout}, qr/^peer: 'from the parentx?'$/m,
+                'control: without a guard the child writes what is the parent\'s'
+                if $how eq 'raw';
         };
     }
 }

@@ -35,7 +35,10 @@ sub _handles {
 sub _is_abandoned {
     my ($loop) = @_;
     local $@;
-    return !eval { $loop->unwatch_time($loop->watch_time(after => 0, code => sub { })); 1 };
+    return !eval {
+        $loop->unwatch_time($loop->watch_time(after => 0, code => sub { }));
+        1;
+    };
 }
 
 sub unwatch {
@@ -52,7 +55,10 @@ sub unwatch {
 
 sub descriptors {
     my ($kind, $notifier) = @_;
-    return map { my $handle = $_; eval { $handle->fileno } } _handles($notifier);
+    return map {
+        my $handle = $_;
+        eval { $handle->fileno }
+    } _handles($notifier);
 }
 
 sub disown {
@@ -63,3 +69,40 @@ sub disown {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::IOAsync - notifiers of IO::Async in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with an L<IO::Async::Notifier> that its parent guards: it leaves its loop and its parent notifier without
+an event, the handles of it and of its children are disowned, and all of them are poisoned.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 unwatch
+
+=head2 descriptors
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut
