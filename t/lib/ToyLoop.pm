@@ -6,18 +6,20 @@ package ToyLoop;
 use strict;
 use warnings;
 
-use Time::HiRes ();
+use Scalar::Util qw(weaken);
+use Time::HiRes  ();
 
 my @all;
 
 sub new {
     my ($class) = @_;
     my $self = bless { handles => {}, timers => {} }, $class;
-    push @all, $self;
+    @all = ((grep { defined } @all), $self);
+    weaken $_ for @all;    # a copy of a weak reference is a strong one
     return $self;
 }
 
-sub everything { return @all }
+sub everything { return grep { defined } @all }
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 

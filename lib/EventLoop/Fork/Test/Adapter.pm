@@ -67,8 +67,8 @@ sub watched_pipe {
     my ($reader, $writer) = pipe_pair();
     $reader->blocking(0);    # for a loop that calls back for nothing
     my %watched = (got => '', writer => $writer, reader => $reader);
-    $watched{id} = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
-    $watched{end} = sub { $on->unwatch_io($watched{id}) };
+    my $id = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
+    @watched{qw(id end)} = ($id, sub { $on->unwatch_io($id) });
     return \%watched;
 }
 
@@ -179,7 +179,8 @@ contract held => 'a watch goes on when the adapter object goes' => sub {
     my $pipe  = watched_pipe($own);
     my $fired = 0;
     $own->watch_time(0.001, sub { $fired++ });
-    $pipe->{end} = sub { $adapter->unwatch_io($pipe->{id}) };
+    my $id = $pipe->{id};
+    $pipe->{end} = sub { $adapter->unwatch_io($id) };
     undef $own;
     give($pipe->{writer}, 'h');
     ok(wait_until(sub { $pipe->{got} eq 'h' && $fired }), 'both call back');
