@@ -1,0 +1,174 @@
+package IsolationTest;
+
+# One kind of event loop under all checks of t/isolation: each with the plain tools, which go wrong as the table in
+# ForkSafety.pod says, and with this distribution, which does not. Every check runs in a perl of its own.
+
+use strict;
+use warnings;
+
+use Exporter qw(import);
+use ForkTest qw(BOUND end_program start_program);
+use IsolationTest::Family ();
+use IsolationTest::Run    ();
+use Test2::V0;
+
+our @EXPORT = qw(isolation_tests);
+
+# How many run at a time; they mostly wait.
+use constant AT_A_TIME => 4;
+
+# Seconds for what never comes; more each time, because a busy machine may only be slow.
+my @SHORT = map { $_ * ($ENV{EVF_TEST_SLOW} ? 8 : 1) } 0.4, 1, 3;
+
+my $PROGRAM = 'use IsolationTest::Run; IsolationTest::Run::main(@ARGV)';
+
+sub isolation_tests {
+    my @names = @_;
+    my $table = read_table();
+    for my $name (@names) {
+        my $family = IsolationTest::Family->for_name($name);
+        my ($missing) = grep { !defined ForkTest::has_version($_) } $family->needs;
+        my $why = defined $missing ? "$missing is not installed" : $family->lacks;
+        subtest $name => sub {
+            skip_all $why if $why;
+            test_family($family, $table->{$name} || {});
+        };
+    }
+    done_testing;
+    return;
+}
+
+sub test_family {
+    my ($family, $rows) = @_;
+    local @ENV{ keys %{ { $family->environment } } } = values %{ { $family->environment } };
+    my @jobs;
+    for my $name (IsolationTest::Checks->names) {
+        next if $ENV{ISOLATION_CHECKS} && $name !~ $ENV{ISOLATION_CHECKS};
+        my $check = IsolationTest::Checks->for_name($name);
+        for my $tool (@{ $check->{plain} }, $check->{with}) {
+            next if $tool eq 'own' && !$family->has_own_fork;
+            my $is_ours = $tool ne 'fork' && $tool ne 'own';
+            push @jobs,
+                {
+                family   => $family,
+                check    => $check,
+                tool     => $tool,
+                is_ours  => $is_ours,
+                expected => $is_ours ? $rows->{ours}{$name} : $rows->{$tool}{$name},
+                };
+        }
+    }
+    run_jobs(@jobs);
+    report($_) for @jobs;
+    return;
+}
+
+# ---- Programs -------------------------------------------------------------------------------------------------------
+
+# Keeps some going at a time, in order.
+sub run_jobs {
+    my @waiting = @_;
+    my @running;
+    while (@waiting || @running) {
+        while (@waiting && @running < AT_A_TIME) {
+            my $job = shift @waiting;
+            start_job($job, 0);
+            push @running, $job;
+        }
+        my $job = shift @running;
+        end_job($job);
+        # A control that is not as the table says may have met a busy machine.
+        for my $try (1 .. $#SHORT) {
+            last if $job->{is_ours} || is_as_expected($job);
+            start_job($job, $try);
+            end_job($job);
+        }
+    }
+    return;
+}
+
+sub start_job {
+    my ($job, $try) = @_;
+    my $bound = is_right($job) ? BOUND : $SHORT[$try];
+    $job->{program} = start_program($PROGRAM, $job->{family}{name}, $job->{tool}, $job->{check}{name}, $bound);
+    return;
+}
+
+sub is_right { my ($job) = @_; return defined $job->{expected} && $job->{expected} eq '-' }
+
+sub end_job {
+    my ($job)  = @_;
+    my $result = end_program(delete $job->{program});
+    my %faults = map { $_ => 1 } $result->{stdout} =~ /^fault (.)$/mg;
+    my $signal = $result->{status} & 127;
+    if    ($signal == POSIX::SIGALRM())             { $faults{h}   = 1 }
+    elsif ($result->{status})                       { $faults{'!'} = 1 }
+    elsif ($result->{stdout} !~ /^(?:done|nothing)/m) { $faults{'!'} = 1 }
+    $job->{is_nothing} = $result->{stdout} =~ /^nothing to check$/m;
+    $job->{seen}       = join('', sort keys %faults) || '-';
+    $job->{seen}       = '.' if $job->{is_nothing};
+    $job->{details}    = "$result->{stdout}$result->{stderr}(wait status $result->{status})";
+    return;
+}
+
+# ---- Results --------------------------------------------------------------------------------------------------------
+
+# A cell has the letters of the faults; those in brackets come now and then. No letter is "-", nothing to check ".".
+sub is_as_expected {
+    my ($job) = @_;
+    my ($expected, $seen) = @$job{qw(expected seen)};
+    return 0 unless defined $expected;
+    (my $always = $expected) =~ s/\(([^)]*)\)//;
+    my $sometimes = defined $1 ? $1 : '';
+    $always = '-' if $always eq '';
+    return 1 if $seen eq $always;
+    my %allowed = map { $_ => 1 } split //, $always . $sometimes;
+    return 0 if grep { !$allowed{$_} } grep { $_ ne '-' } split //, $seen;
+    return !grep { $_ ne '-' && index($seen, $_) < 0 } split //, $always;
+}
+
+my %TOOLS = (
+    fork => 'perl\'s fork',
+    own  => 'its own way',
+    ours => 'EventLoop::Fork',
+    keep => 'EventLoop::Fork with loop_in_child => \'keep\'',
+    raw  => 'perl\'s fork with EventLoop::Fork loaded',
+);
+
+sub report {
+    my ($job) = @_;
+    my ($check, $tool) = @$job{qw(check tool)};
+    my $name = "$check->{name}: $check->{title}";
+    my $ok;
+    if ($job->{is_ours}) {
+        $ok = ok($job->{seen} eq '-' || $job->{is_nothing} || defined $job->{expected} && is_as_expected($job), "$name ($TOOLS{$tool})");
+    }
+    else {
+        $ok = ok(is_as_expected($job), "control: $name ($TOOLS{$tool}): $job->{seen}");
+    }
+    return if $ok;
+    diag 'expected ' . (defined $job->{expected} ? $job->{expected} : 'nothing that ForkSafety.pod says') . ", got $job->{seen}";
+    diag $job->{details};
+    return;
+}
+
+# ---- The table ------------------------------------------------------------------------------------------------------
+
+# Family => tool => check => cell, from the documentation.
+sub read_table {
+    my ($path) = grep { -e } map { "$_/EventLoop/Fork/ForkSafety.pod" } 'lib', @INC;
+    return {} unless defined $path;
+    open my $pod, '<', $path or die "$path: $!";
+    my (%table, @checks);
+    while (my $line = readline $pod) {
+        if ($line =~ /\A    loop +tool +(.*)/) { @checks = split ' ', $1 }
+        elsif (@checks && $line =~ /\A    ([a-z]\S+) +(fork|own|ours) +(\S.*)/) {
+            my ($family, $tool, @cells) = ($1, $2, split ' ', $3);
+            @cells == @checks or die "$path line $.: " . @cells . ' cells, not ' . @checks . "\n";
+            @{ $table{$family}{$tool} }{@checks} = @cells;
+        }
+    }
+    return \%table;
+}
+
+1;
