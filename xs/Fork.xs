@@ -41,6 +41,8 @@ PROTOTYPES: DISABLE
 
 BOOT:
     glue_signals_boot(aTHX);
-    glue_fork_boot();
+    glue_rawfork_boot(aTHX);
 
 INCLUDE: loop.xsi
+
+INCLUDE: fork.xsi

@@ -20,7 +20,7 @@ static bool is_caller(pTHX_ const COP *cop) {
     return package == NULL || strstr(package, "::Test") != NULL || !is_ours(package);
 }
 
-static const COP *find_caller(pTHX) {
+const COP *glue_caller(pTHX) {
     const COP *cop = PL_curcop;
     for (I32 level = 0; !is_caller(aTHX_ cop); level++) {
         const PERL_CONTEXT *context = caller_cx(level, NULL);
@@ -32,7 +32,7 @@ static const COP *find_caller(pTHX) {
 
 void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *format, ...) {
     HV *error = newHV();
-    const COP *caller = find_caller(aTHX);
+    const COP *caller = glue_caller(aTHX);
     va_list arguments;
     va_start(arguments, format);
     SV *message = vnewSVpvf(format, &arguments);
@@ -91,6 +91,11 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
     POPSTACK;
     errno = saved_errno;
     return rc;
+}
+
+void glue_warn(pTHX_ SV *text) {
+    SV *error = NULL;
+    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Hook::_warn", GV_ADD), &text, 1, &error) < 0) SvREFCNT_dec(error);
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------------- */

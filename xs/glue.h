@@ -80,6 +80,12 @@ struct glue_loop {
 void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *format, ...)
     __attribute__((noreturn, format(printf, 5, 6)));
 
+/* Where the first caller outside of this distribution is. */
+const COP *glue_caller(pTHX);
+
+/* Warns, with our name before it; an exception of the program's own handler goes nowhere. Takes the text over. */
+void glue_warn(pTHX_ SV *text);
+
 /* The trampoline: calls Perl so that nothing leaves but by return. 0, or EVF_ECALLBACK with the exception in
  * *ret_error (the caller's to free). Arguments are taken over. */
 int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error);
@@ -99,6 +105,7 @@ int64_t glue_nanoseconds(pTHX_ const char *operation, const char *name, SV *seco
 
 struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *backend, const char *method,
                                    bool is_io_async, bool calls_wait);
+bool glue_is_loop(pTHX_ SV *object);
 /* Throws when self is no loop. */
 struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation);
 int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns);
@@ -123,16 +130,54 @@ void glue_signals_begin(pTHX_ struct glue_loop *loop);
 bool glue_signals_has_pending(void *data);
 int glue_signals_run_pending(void *data, bool *ran);
 
+/* ---- glue_fork.c -------------------------------------------------------------------------------------------- */
+
 struct glue_fork_options {
     SV *code, *on_exit, *name;
-    bool keep_signals, keep_srand;
+    int (*run)(void *data); /* instead of code: returns the exit code */
+    void *data;
+    bool keep_signals, keep_srand, keep_loops;
+    SV *kept_family; /* the name of a foreign one, with keep_loops */
+    bool wants_fd;   /* a process descriptor in fd */
+    int fd;          /* -1: the system has none to give */
 };
-void glue_fork_boot(void);
 /* In a child: what the parent's loop was on. NULL in the first process. */
 const char *glue_fork_parent_backend(void);
 const char *glue_fork_parent_method(void);
-/* In the parent the child's pid. Does not return in the child. */
-pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options);
+/* In the parent the child's pid. Does not return in the child. loop: NULL for none of ours. */
+pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options);
+
+/* The place of a fork: remembered in the parent, kept in the child where anybody may ask. */
+void glue_fork_remember_place(pTHX);
+void glue_fork_keep_place(pTHX);
+const char *glue_fork_place(void); /* "FILE line N"; NULL in the first process */
+
+/* ---- glue_rawfork.c, glue_families.c: forks of others, loops of others ------------------------------------------- */
+
+void glue_rawfork_boot(pTHX);
+void glue_rawfork_finish(pTHX); /* what a fork by C code left to do in this child */
+
+/* What the adapters of loaded families want to know in the child, or NULL; the caller's to free. */
+SV *glue_families_before(pTHX);
+void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask);
+void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
+
+/* ---- glue_hooks.c, glue_watchdog.c -------------------------------------------------------------------------------- */
+
+struct glue_hook_options {
+    SV *name, *object, *code[EVF_PHASE_COUNT]; /* NULL: none */
+    NV timeout;
+    unsigned char priority;
+    bool refuses;
+};
+SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *options);
+void glue_hook_cancel(pTHX_ SV *handle);
+SV *glue_hook_name(pTHX_ SV *handle);
+SV *glue_hooks_refusal(pTHX); /* why the last fork was refused; mortal */
+
+/* Prints the text after so many seconds, unless it is stopped before. One at a time. */
+void glue_watchdog_start(NV seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void glue_watchdog_stop(void);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

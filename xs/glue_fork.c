@@ -6,16 +6,25 @@
 
 #include <dirent.h>
 
-/* ---- Which forks only exec ---------------------------------------------------------------------------------- */
+/* ---- The place of a fork ------------------------------------------------------------------------------------------ */
 
-static bool is_exec_only(void) {
-    dTHX;
-    if (aTHX == NULL || PL_op == NULL) return false;
-    return PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
+static const COP *place; /* in the parent; lives as long as the statement that forks */
+static char kept_place[256];
+
+void glue_fork_remember_place(pTHX) {
+    place = glue_caller(aTHX);
 }
 
-void glue_fork_boot(void) {
-    evf_fork_set_exec_only(is_exec_only);
+/* Only where somebody may ask: a page that is written is copied. */
+void glue_fork_keep_place(pTHX) {
+    PERL_UNUSED_CONTEXT;
+    if (place == NULL || (evf_hook_next(NULL, EVF_CHILD) == NULL && kept_place[0] == '\0')) return;
+    (void)my_snprintf(kept_place, sizeof kept_place, "%s line %lu", CopFILE(place) != NULL ? CopFILE(place) : "?",
+                      (unsigned long)CopLINE(place));
+}
+
+const char *glue_fork_place(void) {
+    return kept_place[0] != '\0' ? kept_place : NULL;
 }
 
 /* ---- Threads ------------------------------------------------------------------------------------------------ */
@@ -111,15 +120,18 @@ const char *glue_fork_parent_method(void) {
 
 /* The next IO::Async::Loop->new, or EventLoop::Fork::Loop->new, makes a loop like the parent's. */
 static void renew_singletons(pTHX_ const struct glue_loop *loop) {
-    parent_backend = evf_loop_backend(loop->evf);
-    parent_method = evf_loop_method(loop->evf);
+    if (loop != NULL) {
+        parent_backend = evf_loop_backend(loop->evf);
+        parent_method = evf_loop_method(loop->evf);
+    }
     SV *singleton = get_sv("IO::Async::Loop::ONE_TRUE_LOOP", 0);
     if (singleton != NULL && SvOK(singleton)) {
         /* The object stays alive: its destructor, and those of all it holds, are the parent's to run. */
         if (SvROK(singleton)) SvREFCNT_inc_simple_void(SvRV(singleton));
         sv_setsv_mg(singleton, &PL_sv_undef);
     }
-    if (loop->is_io_async) sv_setpv_mg(get_sv("IO::Async::Loop::LOOP", GV_ADD), HvNAME(SvSTASH(loop->object)));
+    if (loop != NULL && loop->is_io_async)
+        sv_setpv_mg(get_sv("IO::Async::Loop::LOOP", GV_ADD), HvNAME(SvSTASH(loop->object)));
 }
 
 /* Calls a helper of EventLoop::Fork::Loop that prints; what it throws has nowhere to go. */
@@ -140,6 +152,7 @@ static int exit_code_of(pTHX_ SV *value, SV *name) {
 }
 
 static int run_code(pTHX_ const struct glue_fork_options *options) {
+    if (options->run != NULL) return options->run(options->data) & 0xff;
     dSP;
     PUSHMARK(SP);
     int count = call_sv(options->code, G_SCALAR | G_EVAL);
@@ -153,27 +166,34 @@ static int run_code(pTHX_ const struct glue_fork_options *options) {
     return exit_code_of(aTHX_ value, options->name);
 }
 
-static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, sigset_t *mask)
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask)
     __attribute__((noreturn));
-static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, sigset_t *mask) {
+static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask) {
     int ret, exit_code = 255;
     dJMPENV;
 
     glue_signals_drop_pending(aTHX);
-    (void)evf_fork_child_begin(options->keep_signals);
+    (void)evf_fork_child_begin();
     set_stacks(aTHX_ &spare_stacks);
     has_spare_stacks = false; /* a child of this child needs others */
+    glue_fork_keep_place(aTHX);
     if (!options->keep_signals) glue_signals_reset(aTHX);
-    renew_singletons(aTHX_ loop);
+    if (!options->keep_loops) renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
+    if (families != NULL) {
+        glue_families_in_child(aTHX_ families, "renew", options->kept_family);
+        glue_families_unblock(aTHX_ families, options->kept_family, mask);
+    }
     glue_signals_unblock_dispatched(mask);
     evf_fork_restore_mask(mask);
 
     JMPENV_PUSH(ret);
-    if (ret == 0)
+    if (ret == 0) {
+        evf_hooks_finish(EVF_CHILD);
         exit_code = run_code(aTHX_ options);
-    else if (ret == 2) /* exit was called */
+    } else if (ret == 2) { /* exit was called */
         exit_code = STATUS_EXIT & 0xff;
+    }
     JMPENV_POP;
     (void)PerlIO_flush(NULL); /* a handle that cannot be written is reported by nobody at this point in perl either */
     _exit(exit_code);
@@ -181,26 +201,59 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
 
 /* ---- The parent --------------------------------------------------------------------------------------------- */
 
-pid_t glue_fork(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options) {
+/* Their memory is shared as well, so there is nothing to replace. Those of libraries that we know renew them. */
+static void warn_of_rings(pTHX) {
+    static bool has_warned;
+    int fds[4];
+    const size_t count = has_warned ? 0 : evf_fork_find_rings(fds, C_ARRAY_LENGTH(fds));
+    if (count == 0) return;
+    has_warned = true;
+    SV *message = newSVpvs("fork with io_uring rings, which a child must not use before its library made them anew: descriptor");
+    for (size_t i = 0; i < count && i < C_ARRAY_LENGTH(fds); i++) sv_catpvf(message, "%s %d", i > 0 ? "," : "", fds[i]);
+    if (count > C_ARRAY_LENGTH(fds)) sv_catpvs(message, ", ...");
+    glue_warn(aTHX_ message);
+}
+
+static void refuse(pTHX_ int rc) {
+    if (rc == EVF_EBUSY)
+        glue_throw(aTHX_ rc, "fork", NULL, "%s: a hook cannot fork; fork before or after it", evf_error_text(rc));
+    glue_throw(aTHX_ rc, "fork", NULL, "%" SVf, SVfARG(glue_hooks_refusal(aTHX)));
+}
+
+pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options) {
     sigset_t mask;
-    if (evf_loop_is_abandoned(loop->evf))
+    struct evf_hook *refused;
+    const unsigned flags = (options->keep_signals ? EVF_FORK_KEEP_SIGNALS : 0u) | (options->keep_loops ? EVF_FORK_KEEP_LOOPS : 0u);
+    if (loop != NULL && evf_loop_is_abandoned(loop->evf))
         glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
+    if (evf_hooks_are_running()) refuse(aTHX_ EVF_EBUSY);
+    glue_rawfork_finish(aTHX);
     warn_of_threads(aTHX);
+    warn_of_rings(aTHX);
+    SV *families = glue_families_before(aTHX);
+    if (families != NULL) sv_2mortal(families);
+    int rc = evf_hooks_prepare(&refused);
+    if (rc < 0) refuse(aTHX_ rc);
     make_spare_stacks(aTHX);
+    glue_fork_remember_place(aTHX);
     PERL_FLUSHALL_FOR_CHILD;
-    int rc = evf_fork_prepare(&mask);
-    if (rc < 0) glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
+    rc = evf_fork_prepare(flags, &mask);
+    if (rc < 0) {
+        evf_hooks_finish(EVF_PARENT);
+        glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
+    }
     pid_t pid = PerlProc_fork();
-    if (pid == 0) child(aTHX_ loop, options, &mask);
+    if (pid == 0) child(aTHX_ loop, options, families, &mask);
+    const int saved_errno = errno;
+    /* Before the signals are let in: nothing can have reaped the child. */
+    if (pid > 0 && options->wants_fd) options->fd = evf_process_open(pid);
+    if (pid > 0 && loop != NULL && options->on_exit != NULL) rc = glue_start_process(aTHX_ loop, pid, options->on_exit);
+    evf_fork_restore_mask(&mask);
+    evf_hooks_finish(EVF_PARENT);
     if (pid < 0) {
-        int saved_errno = errno;
-        evf_fork_restore_mask(&mask);
         glue_throw(aTHX_ EVF_EFORK, "fork", NULL, "cannot fork: %s%s", Strerror(saved_errno),
                    saved_errno == EAGAIN ? " (a limit on processes: ulimit -u, or pids.max of the cgroup)" : "");
     }
-    /* Before the signals are let in: nothing can have reaped the child. */
-    if (options->on_exit != NULL) rc = glue_start_process(aTHX_ loop, pid, options->on_exit);
-    evf_fork_restore_mask(&mask);
     if (rc < 0)
         glue_throw(aTHX_ rc, "fork", sv_2mortal(newSViv((IV)pid)), "process %ld runs, but cannot be watched: %s",
                    (long)pid, evf_error_text(rc));

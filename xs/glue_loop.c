@@ -131,6 +131,10 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
     return loop;
 }
 
+bool glue_is_loop(pTHX_ SV *object) {
+    return SvROK(object) && SvTYPE(SvRV(object)) >= SVt_PVMG && mg_findext(SvRV(object), PERL_MAGIC_ext, &loop_magic) != NULL;
+}
+
 struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
     if (SvROK(self) && SvTYPE(SvRV(self)) >= SVt_PVMG) {
         const MAGIC *magic = mg_findext(SvRV(self), PERL_MAGIC_ext, &loop_magic);

@@ -4,69 +4,111 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Child;
+use EventLoop::Fork::Hook;
 use EventLoop::Fork::Loop;
+use Exporter     ();
 use Scalar::Util qw(blessed);
 
-our $VERSION = '0.001';
+our $VERSION   = '0.001';
+our @EXPORT_OK = qw(at_fork guard);
 
-# The one that IO::Async uses, if it is ours; else one of our own.
-my $own_loop;
+# ---- Import ---------------------------------------------------------------------------------------------------------
 
-sub _loop_in_use {
-    no warnings 'once';
-    my $one = $IO::Async::Loop::ONE_TRUE_LOOP;
-    return $one if blessed $one && $one->isa('EventLoop::Fork::Loop::IOAsync');
-    return $own_loop ||= EventLoop::Fork::Loop->new;
+my %SWITCHES = (
+    '-io_async' => sub { require EventLoop::Fork::IOAsync; EventLoop::Fork::IOAsync->install },
+    '-isolate'  => sub { _isolate_always(1) },
+);
+
+sub import {
+    my ($class, @names) = @_;
+    for my $switch (grep {/\A-/} @names) {
+        $SWITCHES{$switch}
+            or _throw('EVF_EINVAL', 'import', $switch, "unknown switch '$switch'; there are: @{[ sort keys %SWITCHES ]}");
+        $SWITCHES{$switch}->();
+    }
+    @_ = ($class, grep { !/\A-/ } @names);
+    goto &Exporter::import;
 }
 
-sub _check_loop {
-    my ($loop) = @_;
-    return $loop if blessed $loop
-        && ($loop->isa('EventLoop::Fork::Loop') || $loop->isa('EventLoop::Fork::Loop::IOAsync'));
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ENOTSUP'), 'fork', $loop,
-        "'loop' is " . (ref $loop || "'$loop'") . '; supported are EventLoop::Fork::Loop, IO::Async::Loop::Libev and '
-            . 'IO::Async::Loop::Libevent');
+sub _throw {
+    my ($name, $operation, $value, $message) = @_;
+    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
 }
 
-my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand);
+# ---- Hooks and guards -----------------------------------------------------------------------------------------------
+
+sub at_fork {
+    @_ = ('EventLoop::Fork::Hook', @_);
+    goto &EventLoop::Fork::Hook::register;
+}
+
+# Before every hook of the program: what must be right when those run.
+sub _internal_hook {
+    my ($name, %code) = @_;
+    return EventLoop::Fork::Hook->_new($name, @code{qw(prepare parent child object)}, -1, 0, 0);
+}
+
+sub guard {
+    require EventLoop::Fork::Guard;
+    return EventLoop::Fork::Guard->new(@_);
+}
+
+# ---- Fork -----------------------------------------------------------------------------------------------------------
+
+my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand loop_in_child);
 
 sub _check_options {
     my ($pairs) = @_;
-    my $invalid = EventLoop::Fork::Loop::_error_code('EVF_EINVAL');
-    @$pairs % 2
-        and EventLoop::Fork::Loop::_throw($invalid, 'fork', undef, 'arguments are not pairs of name => value');
+    @$pairs % 2 and _throw('EVF_EINVAL', 'fork', undef, 'arguments are not pairs of name => value');
     my %args = @$pairs;
     for my $name (sort keys %args) {
-        $KNOWN{$name} or EventLoop::Fork::Loop::_throw($invalid, 'fork', $name, "unknown option '$name'");
+        $KNOWN{$name} or _throw('EVF_EINVAL', 'fork', $name, "unknown option '$name'");
     }
-    return %args;
+    EventLoop::Fork::Loop::_check_code('fork', code    => $args{code});
+    EventLoop::Fork::Loop::_check_code('fork', on_exit => $args{on_exit}) if defined $args{on_exit};
+    my $kind = defined $args{loop_in_child} ? $args{loop_in_child} : 'fresh';
+    $kind eq 'fresh' || $kind eq 'keep'
+        or _throw('EVF_EINVAL', 'fork', $kind, "'loop_in_child' is 'fresh' or 'keep', not '$kind'");
+    return (%args, keeps_loop => $kind eq 'keep');
 }
 
 sub fork {
     my ($class, @pairs) = @_;
-    my %args  = _check_options(\@pairs);
-    my $given = delete $args{loop};
-    my $loop  = defined $given ? _check_loop($given) : _loop_in_use();
-    my ($code, $on_exit) = delete @args{qw(code on_exit)};
-    EventLoop::Fork::Loop::_check_code('fork', code    => $code);
-    EventLoop::Fork::Loop::_check_code('fork', on_exit => $on_exit) if defined $on_exit;
+    my %args    = _check_options(\@pairs);
+    my $native  = blessed $args{loop} && _is_our_loop($args{loop}) ? $args{loop} : undef;
+    my $adapter = $native ? undef : _adapter($args{loop});
+    $native = $adapter->loop if $adapter && _is_our_loop($adapter->loop);
+    my ($code, $on_exit, $keeps) = @args{qw(code on_exit keeps_loop)};
     my $child = EventLoop::Fork::Child->_new(name => $args{name});
     my $inner = sub {
-        $own_loop = undef;
-        $child->{pid}        = $$;
-        $child->{loop_class} = ref $loop;
+        $child->{pid} = $$;
+        $child->{loop_maker} =
+              $keeps && $native ? sub {$native}
+            : $native           ? do { my $loop_class = ref $native; sub { $loop_class->new } }
+            :                     sub { $adapter->loop_for_child($keeps) };
         return $code->($child);
     };
-    $child->{pid} = EventLoop::Fork::Loop::fork(
-        $loop, %args,
-        code    => $inner,
-        on_exit => sub {
-            my ($pid, $wait_status) = @_;
-            $child->{wait_status} = $wait_status;
-            $on_exit->($child, $wait_status) if $on_exit;
-        },
+    my $ended = sub {
+        my ($pid, $wait_status) = @_;
+        $child->{wait_status} = $wait_status;
+        $on_exit->($child, $wait_status) if $on_exit;
+    };
+    # A kept loop goes on with its signal watches.
+    my $keeps_signals = defined $args{keep_signals} ? $args{keep_signals} : $keeps;
+    my ($pid, $fd) = _fork(
+        $native, $inner, $native ? $ended : undef, $args{name}, !$native,
+        $keeps_signals ? 1 : 0, $args{keep_srand} ? 1 : 0, $keeps,
+        $keeps && $adapter ? $adapter->family : undef,
     );
+    $child->{pid} = $pid;
+    $adapter->watch_process($pid, $fd, $ended) unless $native;
     return $child;
+}
+
+sub _adapter {
+    my ($loop) = @_;
+    require EventLoop::Fork::Adapter;
+    return EventLoop::Fork::Adapter::for_loop($loop);
 }
 
 1;

@@ -302,14 +302,14 @@ static int prepare(sigset_t *mask) {
     (void)sigemptyset(&untouched);
     (void)sigaddset(&untouched, SIGWINCH); /* a mark */
     *mask = untouched;
-    int rc = evf_fork_prepare(mask);
+    int rc = evf_fork_prepare(0, mask);
     if (rc < 0) CHECK(sigismember(mask, SIGWINCH) == 1);
     return rc;
 }
 
 static int clean_child(void) {
     int before = tap_failures();
-    CHECK(evf_fork_child_begin(false) >= 0);
+    CHECK(evf_fork_child_begin() >= 0);
     evf_loop_free(loop);
     loop = NULL;
     TRY(open_loop());
@@ -444,7 +444,7 @@ static void fail_atfork(void) {
         target = "pthread_atfork";
         nth = 1;
         seen = 0;
-        atfork_rc[i] = i == 0 ? evf_loop_new(&evf_backend_poll, NULL, NULL, &made) : evf_fork_prepare(&mask);
+        atfork_rc[i] = i == 0 ? evf_loop_new(&evf_backend_poll, NULL, NULL, &made) : evf_fork_prepare(0, &mask);
         target = NULL;
     }
     atfork_touched = made != untouched;

@@ -703,7 +703,7 @@ static void mask_of_the_protocol(void) {
     CHECK_INT(sigprocmask(SIG_SETMASK, NULL, &before), 0);
     (void)sigaddset(&before, SIGWINCH);
     CHECK_INT(sigprocmask(SIG_SETMASK, &before, NULL), 0);
-    CHECK_INT(evf_fork_prepare(&old), 0);
+    CHECK_INT(evf_fork_prepare(0, &old), 0);
     CHECK_INT(sigprocmask(SIG_SETMASK, NULL, &now), 0);
     for (int signo = 1; signo < 32; signo++) {
         bool is_fault = signo == SIGKILL || signo == SIGSTOP;
@@ -733,12 +733,12 @@ static void signal_during_the_fork(void) {
     int got = 0;
     open_it();
     CHECK_INT(evf_signal_start(loop, &sig, SIGUSR1, count_signal, &got), 0);
-    CHECK_INT(evf_fork_prepare(&mask), 0);
+    CHECK_INT(evf_fork_prepare(0, &mask), 0);
     CHECK_INT(kill(getpid(), SIGUSR1), 0);
     pid_t pid = fork();
     NEED(pid >= 0);
     if (pid == 0) {
-        CHECK(evf_fork_child_begin(false) >= 0);
+        CHECK(evf_fork_child_begin() >= 0);
         evf_fork_restore_mask(&mask); /* the default action would end it here */
         _exit(7);
     }
@@ -757,11 +757,11 @@ static void burst(void) {
     memset(processes, 0, sizeof processes);
     for (int i = 0; i < children; i++) {
         sigset_t mask;
-        CHECK_INT(evf_fork_prepare(&mask), 0);
+        CHECK_INT(evf_fork_prepare(0, &mask), 0);
         pid_t pid = fork();
         NEED(pid >= 0);
         if (pid == 0) {
-            (void)evf_fork_child_begin(false);
+            (void)evf_fork_child_begin();
             evf_fork_restore_mask(&mask);
             _exit(0);
         }
@@ -806,7 +806,8 @@ static bool is_exec_only(void) {
 static void exec_only_forks(void) {
     struct tester tester;
     open_it();
-    evf_fork_set_exec_only(is_exec_only);
+    static const struct evf_fork_host host = {.is_exec_only = is_exec_only};
+    CHECK_INT(evf_fork_set_host(&host), 0);
     for (int only = 0; only < 2; only++) {
         exec_only = only != 0;
         sig_atomic_t generation = evf_fork_generation;
@@ -817,7 +818,7 @@ static void exec_only_forks(void) {
         check_tester(&tester);
         check_works();
     }
-    evf_fork_set_exec_only(NULL);
+    CHECK_INT(evf_fork_set_host(NULL), 0);
     close_it();
 }
 

@@ -405,12 +405,12 @@ bool fork_clean_tester_with(struct tester *tester, bool keep_signals) {
     struct pipes pipes;
     sigset_t mask;
     open_pipes(&pipes);
-    NEED(evf_fork_prepare(&mask) == 0);
+    NEED(evf_fork_prepare(keep_signals ? EVF_FORK_KEEP_SIGNALS : 0, &mask) == 0);
     pid_t pid = fork();
     NEED(pid >= 0);
     if (pid == 0) {
         become_tester(tester, &pipes);
-        CHECK(evf_fork_child_begin(keep_signals) >= 0);
+        CHECK(evf_fork_child_begin() >= 0);
     } else {
         keep_tester(tester, &pipes, pid);
     }

@@ -20,7 +20,7 @@ our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_
     start_program thaw_from wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
-use constant { BOUND => 30, PROMPT => 2 };
+use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
 
 # ---- Time -----------------------------------------------------------------------------------------------------------
 

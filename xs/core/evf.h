@@ -36,7 +36,10 @@ extern "C" {
     X(EVF_EABANDONED, -9, "the loop belongs to the parent process")                                                    \
     X(EVF_EFORK, -10, "fork failed")                                                                                   \
     X(EVF_ESIGNAL, -11, "not a signal that can be caught")                                                             \
-    X(EVF_ESYSTEM, -12, "a system call failed")
+    X(EVF_ESYSTEM, -12, "a system call failed")                                                                        \
+    X(EVF_ECANCELED, -13, "a hook refused the fork")                                                                   \
+    X(EVF_EBUSY, -14, "a fork is under way")                                                                           \
+    X(EVF_EDISOWNED, -15, "it belongs to the parent process")
 
 enum evf_error {
 #define EVF_X(name, number, text) name = number,
@@ -217,6 +220,14 @@ void evf_process_stop(struct evf_process *process); /* the child stays unreaped 
 struct evf_process *evf_process_find(const struct evf_loop *loop, pid_t pid);
 /* Leaves pidfd_open alone, as on a system without it; for tests. */
 void evf_process_use_pidfd(bool use);
+
+/* Without a loop, for the owner of another one. A descriptor (close-on-exec, the caller's to close) that is readable
+ * when the child has ended. EVF_ENOTSUP: the system has none such, or lets us have none; ask evf_process_reap now and
+ * then. EVF_ECHILD: not a child of this process. EVF_ESYSTEM: no descriptor is free, and the like; errno tells. */
+int evf_process_open(pid_t pid);
+/* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1. */
+int evf_process_reap(pid_t pid, int fd, int *ret_wait_status);
+
 /* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */
 void evf_process_hint(void);
 
@@ -225,14 +236,28 @@ void evf_process_hint(void);
 /* Counts the forks between the first process and this one: a changed value means "I am a child". */
 extern volatile sig_atomic_t evf_fork_generation;
 
-/* Around a fork that is followed by evf_fork_child_begin: blocks all signals but the synchronous faults. */
-int evf_fork_prepare(sigset_t *ret_old_mask);
+enum {
+    EVF_FORK_KEEP_SIGNALS = 1, /* the handlers of caught signals stay */
+    EVF_FORK_KEEP_LOOPS = 2    /* the loops of this core go on in the child, on kernel objects of their own */
+};
+
+/* Around a fork that is followed by evf_fork_child_begin: blocks all signals but the synchronous faults, and finds what
+ * the child must isolate. */
+int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask);
 void evf_fork_restore_mask(const sigset_t *old_mask);
 
 /* In the child, signals still blocked: every inherited epoll instance, of any library, is replaced in place by an
- * empty private one; every loop of this core is abandoned; caught signals get their default action
- * (unless keep_signals). Returns the number of epoll instances replaced. */
-int evf_fork_child_begin(bool keep_signals);
+ * empty private one; caught signals get their default action; every loop of this core is abandoned. Returns the number
+ * of epoll instances replaced. */
+int evf_fork_child_begin(void);
+
+/* The replacement also in the child of a raw fork, for a program whose children go on with no inherited loop but those of
+ * this core. */
+void evf_fork_isolate_always(bool always);
+
+/* The io_uring rings that a child would share with this process. They cannot be isolated: their memory is shared, too.
+ * Returns how many there are; the first of them, up to size, are stored. A system call for each open descriptor. */
+size_t evf_fork_find_rings(int *fds, size_t size);
 
 /* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process
  * watchers. Done by the loop itself at its next use; a no-op in the process that made the loop. force: also there. */
@@ -241,12 +266,70 @@ int evf_loop_after_fork(struct evf_loop *loop, bool force);
  * pointing to it: free them, or forget them, before the loop. */
 bool evf_loop_is_abandoned(const struct evf_loop *loop);
 
-/* The host may tell forks that will only exec: nothing is prepared for them. Called in the child of any fork;
- * async-signal-safe. */
-void evf_fork_set_exec_only(bool (*is_exec_only)(void));
+/* What a host has to say and to do at forks, whoever makes them. Called inside fork, by the pthread_atfork handlers. */
+struct evf_fork_host {
+    /* True for a fork that will only exec: nothing is done for it. Also called in the child; async-signal-safe. */
+    bool (*is_exec_only)(void);
+    /* Around every other fork that is not between evf_fork_prepare and evf_fork_restore_mask. */
+    void (*before)(void);
+    void (*in_parent)(void);
+    void (*in_child)(void);
+};
+/* Borrowed for ever; NULL: none. EVF_ENOMEM. */
+int evf_fork_set_host(const struct evf_fork_host *host);
+
+/* Makes the number a socket that is connected to nobody: what this process says on it reaches nobody, what it reads is an
+ * error, and other processes keep what they share. Async-signal-safe. EVF_EBADF: not open. */
+int evf_disown_fd(int fd);
 
 /* Number of threads of this process; 0 where the system does not tell. */
 int evf_fork_threads(void);
+
+/* ---- Hooks at a fork ---------------------------------------------------------------------------------------- */
+
+enum evf_phase {
+    EVF_PREPARE, /* in the parent, before */
+    EVF_PARENT,  /* in the parent, after; also when the system refused the child */
+    EVF_CHILD,
+    EVF_PHASE_COUNT
+};
+
+/* A priority below all: the last to prepare and the first afterwards. For what must be right before others' hooks run. */
+#define EVF_PRIORITY_NEAREST 255
+
+struct evf_hook;
+/* Returns 0. Of a prepare hook a negative value refuses the fork, if the hook is registered still; of other phases it
+ * means nothing. May register and cancel hooks, itself too; what is registered while hooks run takes part in the next
+ * fork. */
+typedef int (*evf_hook_cb)(struct evf_hook *hook, enum evf_phase phase, void *data);
+
+/* The caller's memory, zeroed before the first use, where it is until it is cancelled. */
+struct evf_hook {
+    evf_hook_cb cb[EVF_PHASE_COUNT]; /* NULL: not called in that phase, and costs nothing there */
+    void *data;
+    const char *name;       /* for reports; borrowed; may be NULL */
+    unsigned char priority; /* 0 to 100: prepare runs from high to low, parent and child from low to high */
+    /* The registry's. */
+    struct evf_link links[EVF_PHASE_COUNT];
+    unsigned registered_in, prepared_in; /* rounds of the registry: one for each fork */
+};
+
+/* Of equal priorities prepare runs the youngest first, parent and child the oldest. EVF_EINVAL: the priority, or no
+ * callback at all. EVF_EEXIST: is registered. */
+int evf_hook_register(struct evf_hook *hook);
+void evf_hook_cancel(struct evf_hook *hook); /* an inactive one is fine */
+bool evf_hook_is_registered(const struct evf_hook *hook);
+
+/* For who forks. Runs prepare hooks. When one refuses, *ret_refused is that one, the answer is its negative value, and
+ * those that were prepared before get their parent call. EVF_EBUSY: called inside a hook. After 0 comes
+ * evf_hooks_finish, in the parent and in the child. */
+int evf_hooks_prepare(struct evf_hook **ret_refused);
+/* The parent or child hooks. Without evf_hooks_prepare before, as in the child of a fork that nobody could prepare, only
+ * those are run that have no prepare callback. Ignored inside a hook. */
+void evf_hooks_finish(enum evf_phase phase);
+bool evf_hooks_are_running(void);
+/* The hooks of a phase in the order of their calls: the one after hook, the first for NULL; NULL at the end. */
+struct evf_hook *evf_hook_next(const struct evf_hook *hook, enum evf_phase phase);
 
 #ifdef __cplusplus
 }

@@ -9,38 +9,64 @@
 
 volatile sig_atomic_t evf_fork_generation;
 
-static bool is_ours; /* the fork under way is the host's own */
-static bool (*is_exec_only)(void);
+static bool is_ours;        /* the fork under way is the host's own */
+static unsigned flags_now; /* of that fork */
+static bool isolates_always;
+static const struct evf_fork_host *host;
 static bool initialized;
 
-void evf_fork_set_exec_only(bool (*new_is_exec_only)(void)) {
-    is_exec_only = new_is_exec_only;
+int evf_fork_set_host(const struct evf_fork_host *new_host) {
+    host = new_host;
+    return evf__fork_init();
+}
+
+static bool only_execs(void) {
+    return host != NULL && host->is_exec_only != NULL && host->is_exec_only();
+}
+
+void evf_fork_isolate_always(bool always) {
+    isolates_always = always;
+}
+
+static void before(void) {
+    if (is_ours || only_execs()) return;
+    if (host != NULL && host->before != NULL) host->before();
+    /* What is not found stays shared, as it was; nobody is there to tell. */
+    if (isolates_always) (void)evf__isolate_prepare();
+}
+
+static void in_parent(void) {
+    if (!is_ours && !only_execs() && host != NULL && host->in_parent != NULL) host->in_parent();
 }
 
 /* In the child of every fork that goes on in this program, before any of its code: closes what the parent shares. A
  * loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void in_child(void) {
-    if (is_exec_only != NULL && is_exec_only()) return;
+    if (only_execs()) return;
+    const bool for_good = is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0;
     const sig_atomic_t parent = evf_fork_generation++;
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
         struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned) continue;
         /* A loop that the parent had inherited itself, and not used, has lost its descriptors already. */
         if (loop->generation == parent) evf__processes_close_fds(loop);
-        loop->backend->leave(loop->state, is_ours);
-        if (!is_ours) evf__signals_forget(loop);
+        loop->backend->leave(loop->state, for_good);
+        if (!for_good) evf__signals_forget(loop);
     }
     evf__wakeup_close();
+    if (is_ours) return;
+    if (isolates_always) (void)evf__isolate_all();
+    if (host != NULL && host->in_child != NULL) host->in_child();
 }
 
 int evf__fork_init(void) {
     if (initialized) return 0;
-    if (pthread_atfork(NULL, NULL, in_child) != 0) return EVF_ENOMEM;
+    if (pthread_atfork(before, in_parent, in_child) != 0) return EVF_ENOMEM;
     initialized = true;
     return 0;
 }
 
-int evf_fork_prepare(sigset_t *ret_old_mask) {
+int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t mask;
     int rc = evf__fork_init();
@@ -49,6 +75,7 @@ int evf_fork_prepare(sigset_t *ret_old_mask) {
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) (void)sigdelset(&mask, faults[i]);
     if (sigprocmask(SIG_BLOCK, &mask, ret_old_mask) < 0) return EVF_ESYSTEM;
     is_ours = true;
+    flags_now = flags;
     return 0;
 }
 
@@ -68,9 +95,10 @@ static void default_actions(void) {
     }
 }
 
-int evf_fork_child_begin(bool keep_signals) {
+int evf_fork_child_begin(void) {
     int count = evf__isolate_all();
-    if (!keep_signals) default_actions();
+    if ((flags_now & EVF_FORK_KEEP_SIGNALS) == 0) default_actions();
+    if ((flags_now & EVF_FORK_KEEP_LOOPS) != 0) return count;
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next)
         evf__loop_abandon(EVF__CONTAINER(link, struct evf_loop, all));
     return count;

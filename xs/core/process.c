@@ -42,7 +42,9 @@ void evf_process_hint(void) {
 enum { P_PIDFD_ = 3 }; /* linux/wait.h */
 
 static int open_pidfd(pid_t pid) {
-    return use_pidfd ? (int)syscall(SYS_pidfd_open, pid, 0) : NO_PIDFD; /* close-on-exec by definition */
+    if (use_pidfd) return (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by definition */
+    errno = ENOSYS;
+    return NO_PIDFD;
 }
 
 static int wait_status_of(const siginfo_t *info) {
@@ -74,6 +76,7 @@ static int stolen_status(int pidfd) {
 #else
 static int open_pidfd(pid_t pid) {
     (void)pid;
+    errno = ENOSYS;
     return NO_PIDFD;
 }
 #endif
@@ -110,6 +113,11 @@ static int reap(const struct evf_process *process, int *ret_status) {
     }
 #endif
     return reap_by_pid(process->pid, ret_status);
+}
+
+int evf_process_reap(pid_t pid, int fd, int *ret_wait_status) {
+    const struct evf_process process = {.pid = pid, .pidfd = fd};
+    return reap(&process, ret_wait_status);
 }
 
 /* ---- SIGCHLD, where there is no pidfd ----------------------------------------------------------------------- */
@@ -211,6 +219,13 @@ static bool is_child(pid_t pid) {
     if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) return true;
     /* Where nobody keeps zombies a child that has ended is not to be told from a stranger. */
     return errno == ECHILD && children_are_discarded() && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+int evf_process_open(pid_t pid) {
+    if (pid <= 0 || !is_child(pid)) return EVF_ECHILD;
+    const int fd = open_pidfd(pid);
+    if (fd >= 0) return fd;
+    return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? EVF_ESYSTEM : EVF_ENOTSUP;
 }
 
 int evf_process_start(struct evf_loop *loop, struct evf_process *process, pid_t pid, evf_process_cb cb, void *data) {

@@ -37,10 +37,10 @@ sub exit_reason {
     return 'killed by SIG' . ($SIGNAL_NAMES[$signal] || $signal) . ($status & 128 ? ' (core dumped)' : '');
 }
 
-# In the child: a fresh loop of the parent's kind.
+# In the child: a fresh loop of the parent's kind, or the parent's own that goes on here.
 sub loop {
     my ($self) = @_;
-    return $self->{loop} ||= $self->{loop_class}->new;
+    return $self->{loop} ||= $self->{loop_maker}->();
 }
 
 1;

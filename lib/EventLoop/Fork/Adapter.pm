@@ -1,0 +1,256 @@
+package EventLoop::Fork::Adapter;
+
+# What the fork needs to know of a family of event loops: the base class of the adapters, the list of them, and which
+# one serves a given loop. It never loads an event library that the program has not loaded or named.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use EventLoop::Fork::Error;
+use EventLoop::Fork::Loop ();
+use Fcntl                 ();
+use IO::Handle            ();
+use POSIX                 ();
+
+# In the order of choice: a family comes before those that it may stand on.
+my @FAMILIES = (
+    [ IOAsync  => 'IO/Async/Loop.pm' ],
+    [ Mojo     => 'Mojo/IOLoop.pm' ],
+    [ AnyEvent => 'AnyEvent.pm' ],
+    [ EV       => 'EV.pm' ],
+);
+my @registered;    # classes of other authors; asked first
+
+# ---- The list of adapters -------------------------------------------------------------------------------------------
+
+my @CONTRACT = qw(family is_loaded is_in_use accepts new renew rearm loop watch_io unwatch_io watch_time unwatch_time run
+    stop loop_for_child);
+
+sub register {
+    my ($class) = @_;
+    my @missing = grep { !$class->can($_) } @CONTRACT;
+    _refuse('EVF_EINVAL', 'register', $class, "'$class' lacks " . join(', ', @missing)) if @missing;
+    push @registered, $class unless grep { $_ eq $class } @registered;
+    return;
+}
+
+sub _refuse {
+    my ($name, $operation, $value, $message) = @_;
+    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
+}
+
+sub _class {
+    my ($name) = @_;
+    my $class = "EventLoop::Fork::Adapter::$name";
+    require "EventLoop/Fork/Adapter/$name.pm" unless $class->can('family');
+    return $class;
+}
+
+# The adapters whose libraries this process has loaded, in the order of choice.
+sub _loaded {
+    return (
+        (grep { $_->is_loaded } @registered),
+        map { _class($_->[0]) } grep { exists $INC{ $_->[1] } } @FAMILIES
+    );
+}
+
+sub _all { return (@registered, map { _class($_) } (map { $_->[0] } @FAMILIES), 'Native') }
+
+# ---- The choice -----------------------------------------------------------------------------------------------------
+
+sub for_loop {
+    my ($loop) = @_;
+    return _in_use() unless defined $loop;
+    for my $class (_all()) {
+        return $class->new($loop) if $class->accepts($loop);
+    }
+    my $what = ref $loop || "'$loop'";
+    return _refuse('EVF_ENOTSUP', 'fork', $loop,
+        "no adapter for a loop of $what; supported are "
+            . join(', ', map { $_->family } _all())
+            . '. Another one needs a class that keeps the contract in EventLoop::Fork::Adapter, '
+            . 'and EventLoop::Fork::Adapter::register');
+}
+
+my $has_reported;
+
+# All that are loaded are safe in the child; this is only about where on_exit arrives.
+sub _in_use {
+    my @used = grep { $_->is_in_use } _loaded();
+    my %is_below = map { $_ => 1 } map { $_->base_families } @used;
+    my ($chosen, @others) = grep { !$is_below{ $_->family } } @used;
+    return _class('Native')->new(undef) unless defined $chosen;
+    if (@others && !$has_reported++) {
+        warn 'EventLoop::Fork: several event loops are in use ('
+            . join(', ', map { $_->family } $chosen, @others)
+            . '); on_exit arrives through ' . $chosen->family . ". Name another one with 'loop =>'\n";
+    }
+    return $chosen->new(undef);
+}
+
+# ---- Around a fork --------------------------------------------------------------------------------------------------
+
+# In the parent. What a family stands on comes first, here and in the child.
+sub _before_fork {
+    my @state;
+    for my $class (reverse _loaded()) {
+        my $value;
+        _attempt($class, 'before_fork', sub { $value = $class->before_fork });
+        push @state, [ $class, $value ];
+    }
+    return @state ? \@state : undef;
+}
+
+# Names of the signals that loops have blocked for themselves, and that the child must not find blocked. The family that
+# goes on in the child keeps its own.
+sub _blocked {
+    my ($state, $family) = @_;
+    my %is_kept = defined $family ? _kept($state, $family) : ();
+    my %blocked;
+    for (@{ $state || [] }) {
+        my ($class, $value) = @$_;
+        next if $is_kept{ $class->family } || ref $value ne 'HASH' || !$value->{blocked};
+        $blocked{$_} = 1 for @{ $value->{blocked} };
+    }
+    return sort keys %blocked;
+}
+
+# The family and those that it stands on.
+sub _kept {
+    my ($state, $family) = @_;
+    my %is_kept = ($family => 1);
+    for (reverse @{ $state || [] }) {
+        my ($class) = @$_;
+        next unless $is_kept{ $class->family };
+        $is_kept{$_} = 1 for $class->base_families;
+    }
+    return %is_kept;
+}
+
+# In the child, with signals blocked. Throws nothing: a fork does not fail half-way.
+sub _in_child {
+    my ($state, $mode, $family) = @_;
+    local ($@, $!, $?);
+    $state ||= [ map { [ $_, undef ] } reverse _loaded() ];
+    my %is_kept = defined $family ? _kept($state, $family) : ();
+    for (@$state) {
+        my ($class, $value) = @$_;
+        if    ($mode eq 'raw')               { _attempt($class, 'rearm', sub { $class->rearm($value, 'raw') }) }
+        elsif ($is_kept{ $class->family }) { _attempt($class, 'rearm', sub { $class->rearm($value, 'keep') }) }
+        else                                 { _attempt($class, 'renew', sub { $class->renew($value) }) }
+    }
+    return;
+}
+
+sub _attempt {
+    my ($class, $what, $code) = @_;
+    local $@;
+    local $SIG{__DIE__};
+    return 1 if eval { $code->(); 1 };
+    my $error = "$@";
+    $error .= "\n" unless $error =~ /\n\z/;
+    print STDERR "EventLoop::Fork: $class->$what (pid $$): $error";
+    return 0;
+}
+
+# ---- What adapters share --------------------------------------------------------------------------------------------
+
+sub base_families { return () }
+sub before_fork   { return }
+
+sub loop { return $_[0]{loop} }
+
+# Things of the parent that nobody may destroy in a child.
+my @frozen;
+
+sub _freeze {
+    my ($class, @things) = @_;
+    push @frozen, @things;
+    return;
+}
+
+sub _instances {
+    my (@classes) = @_;
+    return map { EventLoop::Fork::_instances($_) } @classes;
+}
+
+# Watchers that live until they are stopped, whoever drops the adapter: id => what stands for one.
+my (%watchers, $last_id);
+
+sub _hold {
+    my ($self, $watcher) = @_;
+    my $id = ++$last_id;
+    $watchers{$id} = $watcher;
+    return $id;
+}
+
+sub _held    { return $watchers{ $_[1] } }
+sub _release { return delete $watchers{ $_[1] } }
+
+# A pipe of this process under the numbers of an inherited one: what is written there reaches nobody else. Whoever
+# watches the numbers by poll or select need not know.
+sub _renew_pipe {
+    my ($class, $reader, $writer) = @_;
+    pipe my $new_reader, my $new_writer or die "pipe: $!\n";
+    $_->blocking(0) for $new_reader, $new_writer;
+    for ([ $new_reader, $reader ], [ $new_writer, $writer ]) {
+        my ($new, $old) = map { fileno $_ } @$_;
+        next unless defined $old;
+        defined POSIX::dup2($new, $old) or die "dup2: $!\n";
+        fcntl $_->[1], Fcntl::F_SETFD(), Fcntl::FD_CLOEXEC();
+    }
+    return;
+}
+
+# The end of a child through a loop that can watch descriptors and time. Without a process descriptor it is looked for
+# again and again, less and less often. In a forked child of this process the watch is nobody's.
+use constant { SHORTEST_LOOK => 0.005, LONGEST_LOOK => 0.2 };
+
+sub watch_process {
+    my ($self, $pid, $fd, $code) = @_;
+    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $self };
+    my $id      = $self->_hold($process);
+    if (defined $fd) {
+        open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
+        @$process{qw(handle io)} = ($handle, $self->watch_io($handle, sub { _look($id) }));
+    }
+    else {
+        $process->{pause} = SHORTEST_LOOK;
+        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($id) });
+    }
+    return $id;
+}
+
+sub unwatch_process {
+    my ($self, $id) = @_;
+    my $process = $self->_release($id) or return;
+    $self->unwatch_io($process->{io})      if defined $process->{io};
+    $self->unwatch_time($process->{timer}) if defined $process->{timer};
+    return $process;
+}
+
+sub _look {
+    my ($id) = @_;
+    my $process = $watchers{$id} or return;
+    my $self    = $process->{adapter};
+    if ($$ != $process->{owner}) {
+        $self->unwatch_process($id);
+        return;
+    }
+    my $wait_status = EventLoop::Fork::_process_reap(@$process{qw(pid fd)});
+    if (!defined $wait_status) {
+        return if defined $process->{fd};
+        $process->{pause} *= 1.5 if $process->{pause} < LONGEST_LOOK;
+        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($id) });
+        return;
+    }
+    delete $process->{timer};    # has fired
+    $self->unwatch_process($id);
+    close delete $process->{handle} if $process->{handle};
+    $process->{code}->($process->{pid}, $wait_status);
+    return;
+}
+
+1;

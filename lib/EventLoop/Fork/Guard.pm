@@ -1,0 +1,211 @@
+package EventLoop::Fork::Guard;
+
+# Which things of this process a child must not touch, and what happens to them in a child. What that means for one
+# kind of thing is in Guard/*.pm.
+
+use strict;
+use warnings;
+
+use EventLoop::Fork                  ();
+use EventLoop::Fork::Guard::AnyEvent ();
+use EventLoop::Fork::Guard::DBI      ();
+use EventLoop::Fork::Guard::Disowned ();
+use EventLoop::Fork::Guard::Handle   ();
+use EventLoop::Fork::Guard::IOAsync  ();
+use EventLoop::Fork::Guard::Mojo     ();
+use EventLoop::Fork::Guard::Object   ();
+use EventLoop::Fork::Guard::TLS      ();
+use EventLoop::Fork::Loop            ();
+use POSIX                            ();
+use Scalar::Util qw(blessed refaddr weaken);
+
+our $VERSION = '0.001';
+
+# The first that accepts a thing has it.
+my @KINDS = map { "EventLoop::Fork::Guard::$_" } qw(DBI TLS IOAsync Mojo AnyEvent Handle);
+
+my %guards;           # address of the anchor => guard
+my $most = 64;        # so many, and those whose anchor has gone are swept out
+my $hook;             # from the first guard on
+our $owner;             # while things are disowned: { pid, place } of the process they belong to
+
+# ---- Which kind -----------------------------------------------------------------------------------------------------
+
+sub _kind_of {
+    my ($thing, $code) = @_;
+    return 'EventLoop::Fork::Guard::Object' if blessed $thing && $thing->can('DISOWN');
+    for my $kind (@KINDS) {
+        return $kind if $kind->accepts($thing);
+    }
+    return $code && ref $thing ? 'EventLoop::Fork::Guard::Object' : undef;
+}
+
+sub _fail {
+    my ($name, $operation, $thing, $message) = @_;
+    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $thing, $message);
+}
+
+sub _reject {
+    my ($operation, $thing) = @_;
+    my $wanted = 'wanted is a handle, a connection or an object';
+    defined $thing or _fail('EVF_EINVAL', $operation, $thing, "what to guard is undef; $wanted");
+    ref $thing     or _fail('EVF_EINVAL', $operation, $thing, "what to guard is the plain value '$thing'; $wanted");
+    my $class = blessed $thing;
+    defined $class
+        or _fail('EVF_ENOTSUP', $operation, $thing,
+            'a plain ' . ref($thing) . ' reference has nothing to guard by itself; guard what is in it, or give a code reference '
+            . 'that makes the child forget it: guard($thing, sub { my ($thing) = @_; ... })');
+    _fail('EVF_ENOTSUP', $operation, $thing, "$class is a loop; forks make loops safe without a guard")
+        if $class =~ /\A(?:IO::Async::Loop|Mojo::IOLoop|EventLoop::Fork::Loop|EV::Loop)\b/;
+    _fail('EVF_ENOTSUP', $operation, $thing,
+        "how a child forgets a $class is not known; give the class a method DISOWN, or guard a code reference with it: "
+            . 'guard($object, sub { my ($object) = @_; ... })');
+}
+
+sub register {
+    my ($class, $kind) = @_;
+    for my $method (qw(accepts anchor prepare release unwatch descriptors disown)) {
+        next if defined $kind && !ref $kind && $kind->can($method);
+        _fail('EVF_EINVAL', 'register', $kind,
+            "'" . ($kind // 'undef') . "' is not a loaded class with the method '$method'; see EventLoop::Fork::Guard::Kind");
+    }
+    @KINDS = ($kind, grep { $_ ne $kind } @KINDS);
+    return;
+}
+
+# ---- In the parent --------------------------------------------------------------------------------------------------
+
+sub new {
+    my ($class, $thing, $code) = @_;
+    EventLoop::Fork::Loop::_check_code('guard', code => $code) if defined $code;
+    EventLoop::Fork::Guard::Disowned->complain('guard', $thing) if EventLoop::Fork::Guard::Disowned->has($thing);
+    my $kind = _kind_of($thing, $code) or _reject('guard', $thing);
+    my $anchor  = $kind->anchor($thing);
+    my $address = refaddr $anchor;
+
+    my $self = $guards{$address};
+    if (!$self || !defined $self->{anchor}) {
+        $self = bless { kind => $kind, anchor => $anchor, pid => $$ }, $class;
+        weaken $self->{anchor};
+        $self->{undo} = $kind->prepare($anchor);
+        _sweep() if keys %guards >= $most;
+        $guards{$address} = $self;
+        $hook ||= EventLoop::Fork::_internal_hook('guards', child => \&_in_child);
+    }
+    $self->{what} = ref $thing || 'glob';
+    $self->{code} = $code if $code;
+    # A glob that is given as it is is a copy of the caller's.
+    $self->{thing} = ref $thing ? $thing : $anchor;
+    weaken $self->{thing};
+    return $self;
+}
+
+sub cancel {
+    my ($self) = @_;
+    my $address = defined $self->{anchor} ? refaddr $self->{anchor} : undef;
+    if (defined $address && $guards{$address} && $guards{$address} == $self) {
+        delete $guards{$address};
+        $self->{kind}->release($self->{anchor}, $self->{undo});
+    }
+    delete @$self{qw(anchor thing code undo)};
+    return;
+}
+
+sub _sweep {
+    delete @guards{ grep { !defined $guards{$_}{anchor} } keys %guards };
+    $most = 2 * keys %guards;
+    $most = 64 if $most < 64;
+    return;
+}
+
+# A thread has copies of everything, at other addresses.
+sub CLONE {
+    %guards = map { defined $_->{anchor} ? (refaddr $_->{anchor}, $_) : () } values %guards;
+    return;
+}
+
+# ---- In the child ---------------------------------------------------------------------------------------------------
+
+# The loops are this process's own by now: they forget what is guarded while its number is still the one they know. Then
+# every connection is cut off from its peer, and only then other code of a library runs. What is guarded lives until all
+# are done: no destructor finds the work half done.
+sub _in_child {
+    my @guards = grep { defined $_->{anchor} } values %guards;
+    %guards = ();
+    return unless @guards;
+    local ($@, $!, $?);
+    local $SIG{__DIE__};
+    local $SIG{PIPE} = 'IGNORE';
+    my @anchors = map { $_->{anchor} } @guards;
+    my @things  = map { $_->{thing} } @guards;
+    my $place   = EventLoop::Fork::_fork_place();
+    my $each    = sub {
+        my ($step) = @_;
+        for my $guard (@guards) {
+            local $owner = { pid => $guard->{pid}, place => $place };
+            eval { $step->($guard, $guard->{anchor}); 1 } or _report($guard, $@);
+        }
+    };
+    $each->(sub { my ($guard, $anchor) = @_; $guard->{kind}->unwatch($anchor) });
+    $each->(sub { my ($guard, $anchor) = @_; _cut($guard->{kind}->descriptors($anchor)) });
+    $each->(sub { my ($guard, $anchor) = @_; $guard->{kind}->disown($anchor) });
+    $each->(sub { my ($guard) = @_; $guard->{code}->($guard->{thing}) if $guard->{code} && defined $guard->{thing} });
+    delete @$_{qw(anchor thing code undo)} for @guards;
+    return;
+}
+
+sub _report {
+    my ($guard, $error) = @_;
+    my $text = eval { "$error" } // 'an exception of class ' . ref $error;
+    $text .= "\n" unless $text =~ /\n\z/;
+    print STDERR "EventLoop::Fork: guard of $guard->{what} in child (pid $$): $text";
+    return;
+}
+
+# The numbers stay open, and lead nowhere.
+sub _cut {
+    my (@numbers) = @_;
+    for my $fd (@numbers) {
+        next unless defined $fd && $fd =~ /\A[0-9]+\z/;
+        eval { EventLoop::Fork::_disown_fd($fd); 1 } or POSIX::close($fd);
+    }
+    return;
+}
+
+# For those who write DISOWN, a callback or a kind.
+
+sub disown {
+    my ($class, @things) = @_;
+    for my $thing (@things) {
+        next if !defined $thing || EventLoop::Fork::Guard::Disowned->has($thing);
+        my $kind = _kind_of($thing) or _reject('disown', $thing);
+        my $anchor = $kind->anchor($thing);
+        $kind->unwatch($anchor);
+        _cut($kind->descriptors($anchor));
+        $kind->disown($anchor);
+    }
+    return;
+}
+
+# Those inside of a guarded thing, of whatever class: what is no handle of perl is only cut off.
+sub _disown_handles {
+    my (@handles) = @_;
+    for my $handle (@handles) {
+        next unless ref $handle;
+        if   (_kind_of($handle)) { __PACKAGE__->disown($handle) }
+        else                     { _cut(eval { $handle->fileno }) }
+    }
+    return;
+}
+
+sub poison {
+    my ($class, $object) = @_;
+    blessed $object or _fail('EVF_EINVAL', 'poison', $object, 'not an object: ' . ($object // 'undef'));
+    EventLoop::Fork::Guard::Disowned->take($object, owner());
+    return;
+}
+
+# The process whose things are disowned now.
+sub owner { return $owner || { pid => getppid, place => EventLoop::Fork::_fork_place() } }
+
+1;

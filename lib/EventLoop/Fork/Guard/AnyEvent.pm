@@ -1,0 +1,38 @@
+package EventLoop::Fork::Guard::AnyEvent;
+
+# AnyEvent::Handle. Its destructor would write what the parent has not yet written.
+
+use strict;
+use warnings;
+
+use parent 'EventLoop::Fork::Guard::Kind';
+use Scalar::Util qw(blessed);
+
+our $VERSION = '0.001';
+
+sub accepts {
+    my ($kind, $thing) = @_;
+    return blessed $thing && $thing->isa('AnyEvent::Handle');
+}
+
+# Its watchers are the fields with these names: of reading, writing and the three timeouts.
+sub unwatch {
+    my ($kind, $handle) = @_;
+    delete @$handle{qw(_rw _ww _tw _rtw _wtw _connect)};
+    return;
+}
+
+sub descriptors {
+    my ($kind, $handle) = @_;
+    return $handle->{fh} ? fileno $handle->{fh} : ();
+}
+
+sub disown {
+    my ($kind, $handle) = @_;
+    @$handle{qw(linger wbuf)} = (0, '');
+    EventLoop::Fork::Guard::_disown_handles($handle->{fh});
+    EventLoop::Fork::Guard->poison($handle);
+    return;
+}
+
+1;

@@ -1,0 +1,170 @@
+package EventLoop::Fork::Guard::Disowned;
+
+# What a guarded thing is in a child. Using it throws and says whose it is; closing it and dropping it do nothing.
+
+use strict;
+use warnings;
+
+use EventLoop::Fork::Loop ();
+use Scalar::Util qw(blessed refaddr reftype weaken);
+
+our $VERSION = '0.001';
+our $AUTOLOAD;
+
+my %was;    # address => { class, pid, place }
+
+# ---- To and fro -----------------------------------------------------------------------------------------------------
+
+sub take {
+    my ($class, $object, $owner) = @_;
+    return if $class->has($object);
+    $was{ refaddr $object } = _description($object, $owner);
+    bless $object, $class;
+    return;
+}
+
+# A handle keeps its class unless it is an object: the tie is what throws.
+sub take_handle {
+    my ($class, $handle, $owner) = @_;
+    my $what = _description($handle, $owner);
+    tie *$handle, 'EventLoop::Fork::Guard::Disowned::Handle', $handle, $what;
+    $class->take($handle, $owner) if blessed $handle && reftype $handle eq 'GLOB';
+    return;
+}
+
+# $kept goes with the hash.
+sub take_hash {
+    my ($class, $hash, $owner, $kept) = @_;
+    tie %$hash, 'EventLoop::Fork::Guard::Disowned::Hash', _description($hash, $owner), $kept;
+    $class->take($hash, $owner);
+    return;
+}
+
+sub _description {
+    my ($object, $owner) = @_;
+    my $class = blessed $object;
+    $class = 'handle' if !defined $class || $class =~ /\A(?:GLOB|IO::File)\z/ && reftype $object eq 'IO';
+    return { class => $class, %$owner };
+}
+
+sub has {
+    my ($class, $thing) = @_;
+    return 1 if blessed $thing && $thing->isa($class);
+    my $type = ref $thing ? reftype $thing : ref \$thing;
+    return 0 unless $type eq 'GLOB' || $type eq 'IO';
+    my $tied = $type eq 'IO' || *$thing{IO} ? tied *$thing : undef;
+    return ref $tied eq "${class}::Handle" ? 1 : 0;
+}
+
+# ---- Complaints -----------------------------------------------------------------------------------------------------
+
+sub _throw {
+    my ($operation, $value, $what) = @_;
+    my $text = "this $what->{class} belongs to process $what->{pid}";
+    $text .= ", which forked at $what->{place}" if defined $what->{place};
+    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value, "$text; make a new one here");
+}
+
+sub complain {
+    my ($class, $operation, $thing) = @_;
+    my $tied = ref $thing && $was{ refaddr $thing } ? undef : tied *$thing;
+    _throw($operation, $thing, $tied ? $tied->{what} : $was{ refaddr $thing });
+}
+
+sub AUTOLOAD {
+    my ($thing) = @_;
+    my ($name) = $AUTOLOAD =~ /([^:]+)\z/;
+    my $what = blessed $thing && $was{ refaddr $thing } || { class => 'object', pid => getppid };
+    _throw($name, $thing, $what);
+}
+
+sub DESTROY {
+    my ($thing) = @_;
+    delete $was{ refaddr $thing };
+    return;
+}
+
+# An end in every library's word.
+sub close {
+    my ($thing) = @_;
+    CORE::close($thing) if reftype $thing eq 'GLOB';
+    return 1;
+}
+
+BEGIN {
+    no strict 'refs';
+    *$_ = \&close for qw(close_gracefully close_now close_read close_when_empty close_write destroy disconnect finish
+        kill_socket shutdown stop_SSL);
+}
+
+{
+    package EventLoop::Fork::Guard::Disowned::Handle;
+
+    sub TIEHANDLE {
+        my ($class, $handle, $what) = @_;
+        my $self = bless { handle => $handle, what => $what }, $class;
+        Scalar::Util::weaken($self->{handle});
+        return $self;
+    }
+
+    my %OPERATIONS = (
+        PRINT => 'print',   PRINTF => 'printf',  WRITE => 'syswrite', READ => 'read', READLINE => 'readline', GETC => 'getc',
+        EOF   => 'eof',     SEEK   => 'seek',    TELL  => 'tell',     BINMODE => 'binmode', FILENO => 'fileno',
+    );
+    for my $method (keys %OPERATIONS) {
+        my $operation = $OPERATIONS{$method};
+        no strict 'refs';
+        *$method = sub {
+            my ($self) = @_;
+            EventLoop::Fork::Guard::Disowned::_throw($operation, $self->{handle}, $self->{what});
+        };
+    }
+
+    # Its buffers are empty and its number leads nowhere: perl may close it. Then it is a closed handle that still says
+    # whose it was.
+    sub CLOSE {
+        my ($self) = @_;
+        my ($handle, $what) = @$self{qw(handle what)};
+        return 1 unless defined $handle;
+        no warnings 'untie';
+        untie *$handle;
+        CORE::close($handle);
+        tie *$handle, __PACKAGE__, $handle, $what;
+        return 1;
+    }
+
+    # A new file under the old name is the child's own.
+    sub OPEN {
+        my ($self, $mode, @rest) = @_;
+        my $handle = $self->{handle};
+        no warnings 'untie';
+        untie *$handle;
+        CORE::close($handle);
+        return @rest ? CORE::open($handle, $mode, @rest) : CORE::open($handle, $mode);
+    }
+
+    sub UNTIE   { return }
+    sub DESTROY { return }
+}
+
+{
+    package EventLoop::Fork::Guard::Disowned::Hash;
+
+    sub TIEHASH {
+        my ($class, $what, $kept) = @_;
+        return bless { what => $what, kept => $kept }, $class;
+    }
+
+    for my $method (qw(FETCH STORE EXISTS DELETE CLEAR FIRSTKEY NEXTKEY SCALAR)) {
+        no strict 'refs';
+        *$method = sub {
+            my ($self, $key) = @_;
+            EventLoop::Fork::Guard::Disowned::_throw(lc $method, $key, $self->{what});
+        };
+    }
+
+    sub UNTIE   { return }
+    sub DESTROY { return }
+}
+
+1;

@@ -1,0 +1,77 @@
+package EventLoop::Fork::Guard::Handle;
+
+# Perl's handles: sockets, pipes, files, with or without a class. Bytes that wait in a buffer are the parent's.
+
+use strict;
+use warnings;
+
+use parent 'EventLoop::Fork::Guard::Kind';
+use EventLoop::Fork::Loop ();
+use IO::Handle            ();
+use POSIX                 ();
+use Scalar::Util qw(blessed reftype);
+
+our $VERSION = '0.001';
+
+sub accepts {
+    my ($kind, $thing) = @_;
+    my $type = ref $thing ? reftype $thing : ref \$thing;
+    return $type eq 'GLOB' || $type eq 'IO';
+}
+
+# The IO of a glob dies with its last glob. A glob that is not a reference is a copy; its IO is not.
+sub anchor {
+    my ($kind, $thing) = @_;
+    return $thing if ref $thing;
+    return *$thing{IO} || _not_open($thing);
+}
+
+sub _not_open {
+    my ($handle) = @_;
+    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EBADF'), 'guard', $handle, 'the handle is not open on a descriptor');
+}
+
+sub _number {
+    my ($handle) = @_;
+    my $fd = eval { no warnings; CORE::fileno($handle) };
+    return defined $fd && $fd =~ /\A[0-9]+\z/ ? $fd : undef;
+}
+
+sub prepare {
+    my ($kind, $handle) = @_;
+    defined _number($handle) or _not_open($handle);
+    return;
+}
+
+sub descriptors { return _number($_[1]) }
+
+sub disown {
+    my ($kind, $handle) = @_;
+    return if EventLoop::Fork::Guard::Disowned->has($handle);
+    # Closed by the parent: nothing is shared.
+    my $is_open = defined _number($handle);
+    my $tied    = $is_open ? tied *$handle : undef;
+    if ($tied) {
+        no warnings 'untie';
+        untie *$handle;
+    }
+    my $fd = _number($handle);
+    if (defined $fd) {
+        _empty($handle, $fd);
+        EventLoop::Fork::Guard::_cut($fd);
+    }
+    EventLoop::Fork::Guard::Disowned->take_handle($handle, EventLoop::Fork::Guard::owner()) if $is_open;
+    return;
+}
+
+# Perl would complain about bytes that it cannot write. They go where bytes are welcome.
+sub _empty {
+    my ($handle, $fd) = @_;
+    my $null = POSIX::open('/dev/null', POSIX::O_RDWR());
+    return unless defined $null;
+    IO::Handle::flush($handle) if POSIX::dup2($null, $fd);
+    POSIX::close($null);
+    return;
+}
+
+1;

@@ -1,0 +1,114 @@
+package EventLoop::Fork::Hook;
+
+use strict;
+use warnings;
+
+use EventLoop::Fork::Loop;
+use Scalar::Util qw(looks_like_number reftype);
+
+our $VERSION = '0.001';
+
+my %KNOWN = map { $_ => 1 } qw(name prepare parent child object priority timeout on_failure);
+
+sub _fail {
+    my ($value, $message) = @_;
+    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), 'at_fork', $value, $message);
+}
+
+sub _number {
+    my ($name, $value, $most) = @_;
+    return $value
+        if defined $value && looks_like_number($value) && $value == $value && $value >= 0 && (!defined $most || $value <= $most);
+    _fail($value, "'$name' is not a number from 0" . (defined $most ? " to $most" : '') . ': ' . (defined $value ? "'$value'" : 'undef'));
+}
+
+# What at_fork of EventLoop::Fork does.
+sub register {
+    my ($class, @pairs) = @_;
+    @pairs % 2 and _fail(undef, 'arguments are not pairs of name => value');
+    my %args = @pairs;
+    for my $name (sort keys %args) {
+        $KNOWN{$name} or _fail($name, "unknown option '$name'");
+    }
+    my @codes = grep { defined $args{$_} } qw(prepare parent child);
+    @codes or _fail(undef, "one of 'prepare', 'parent', 'child' is needed");
+    EventLoop::Fork::Loop::_check_code('at_fork', $_ => $args{$_}) for @codes;
+    if (exists $args{object}) {
+        ref $args{object}
+            or _fail($args{object}, "'object' is not a reference: " . (defined $args{object} ? "'$args{object}'" : 'undef'));
+    }
+    my $priority = exists $args{priority} ? _number(priority => $args{priority}, 100) : 50;
+    my $timeout  = exists $args{timeout}  ? _number(timeout  => $args{timeout})       : 0;
+    my $failure  = defined $args{on_failure} ? $args{on_failure} : 'report';
+    $failure eq 'report' || $failure eq 'cancel' or _fail($failure, "'on_failure' is 'report' or 'cancel', not '$failure'");
+    return $class->_new($args{name}, @args{qw(prepare parent child object)}, $priority, $timeout, $failure eq 'cancel');
+}
+
+# ---- For the glue; what these throw has nowhere to go ---------------------------------------------------------------
+
+sub _report {
+    my ($phase, $label, $error) = @_;
+    my $text = eval { "$error" };
+    $text = 'an exception of class ' . ref($error) . ', whose text cannot be had' unless defined $text;
+    $text .= "\n" unless $text =~ /\n\z/;
+    print STDERR "EventLoop::Fork: process $$: $phase hook $label failed: $text";
+    return;
+}
+
+sub _warn {
+    my ($text) = @_;
+    $text =~ s/\n*\z/\n/;
+    warn "EventLoop::Fork: $text";
+    return;
+}
+
+sub _call_adapter {
+    my ($function, $result, @arguments) = @_;
+    require EventLoop::Fork::Adapter;
+    $$result = [ EventLoop::Fork::Adapter->can($function)->(@arguments) ];
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Hook - what runs at every fork of this process
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(at_fork);
+
+    my $hook = at_fork(
+        name    => 'numbers',
+        prepare => sub { print "before\n" },
+        parent  => sub { print "after, in the parent\n" },
+        child   => sub { print "after, in the child\n" },
+    );
+    defined(my $pid = fork) or die "fork: $!";
+    exit 0 unless $pid;
+    waitpid $pid, 0;
+    $hook->cancel;
+
+=head1 DESCRIPTION
+
+C<at_fork> of L<EventLoop::Fork> returns an object of this class. The hook stays when the object goes away; C<cancel>, or
+the end of the hook's C<object>, removes it.
+
+=head1 METHODS
+
+=head2 cancel
+
+The hook is not called any more, from now on, also in a fork under way.
+
+=head2 name
+
+As it was given, or C<undef>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>
+
+=cut

@@ -1,0 +1,201 @@
+/* Hooks at a fork, Perl's part: callbacks, the object a hook dies with, and what is said when one fails. The registry and
+ * the order are the core's (xs/core/hooks.c). */
+#include "glue.h"
+
+/* One at_fork. Held by the registry while it is registered, by its handle in Perl, and by a call under way. */
+struct glue_hook {
+    struct evf_hook evf;
+    SV *code[EVF_PHASE_COUNT];
+    SV *object; /* borrowed: its magic cancels the hook */
+    struct glue_hook *next_of_object, *previous_of_object;
+    SV *name, *label; /* as given; for messages: 'name' (file line number) */
+    NV timeout;       /* seconds; 0: none */
+    bool refuses;     /* the fork, when its prepare callback dies */
+    unsigned references;
+    PerlInterpreter *perl;
+};
+
+static SV *refusal; /* why, between the hook and who forks */
+
+static void release(pTHX_ struct glue_hook *hook) {
+    if (--hook->references > 0) return;
+    for (int phase = 0; phase < EVF_PHASE_COUNT; phase++) SvREFCNT_dec(hook->code[phase]);
+    SvREFCNT_dec(hook->name);
+    SvREFCNT_dec(hook->label);
+    Safefree(hook);
+}
+
+/* ---- The object a hook belongs to --------------------------------------------------------------------------------- */
+
+/* One magic for each object, with the list of its hooks; stays, empty, when they are cancelled. */
+static void cancel(pTHX_ struct glue_hook *hook);
+
+static int object_free(pTHX_ SV *object, MAGIC *magic) {
+    PERL_UNUSED_ARG(object);
+    struct glue_hook *hook;
+    while ((hook = (struct glue_hook *)(void *)magic->mg_ptr) != NULL) cancel(aTHX_ hook);
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+/* Hooks belong to the thread that registered them, and so do their objects. */
+static int object_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *parameters) {
+    PERL_UNUSED_ARG(parameters);
+    magic->mg_ptr = NULL;
+    return 0;
+}
+#else
+#define object_dup NULL
+#endif
+
+static const MGVTBL object_magic = {.svt_free = object_free, .svt_dup = object_dup};
+
+static void bind_to_object(pTHX_ struct glue_hook *hook, SV *object) {
+    MAGIC *magic = SvTYPE(object) >= SVt_PVMG ? mg_findext(object, PERL_MAGIC_ext, &object_magic) : NULL;
+    if (magic == NULL) {
+        magic = sv_magicext(object, NULL, PERL_MAGIC_ext, &object_magic, NULL, 0);
+#ifdef USE_ITHREADS
+        magic->mg_flags |= MGf_DUP;
+#endif
+    }
+    hook->object = object;
+    hook->next_of_object = (struct glue_hook *)(void *)magic->mg_ptr;
+    if (hook->next_of_object != NULL) hook->next_of_object->previous_of_object = hook;
+    magic->mg_ptr = (char *)(void *)hook;
+}
+
+static void unbind_from_object(pTHX_ struct glue_hook *hook) {
+    if (hook->object == NULL) return;
+    if (hook->next_of_object != NULL) hook->next_of_object->previous_of_object = hook->previous_of_object;
+    if (hook->previous_of_object != NULL)
+        hook->previous_of_object->next_of_object = hook->next_of_object;
+    else
+        mg_findext(hook->object, PERL_MAGIC_ext, &object_magic)->mg_ptr = (char *)(void *)hook->next_of_object;
+    hook->object = NULL;
+    hook->next_of_object = hook->previous_of_object = NULL;
+}
+
+static void cancel(pTHX_ struct glue_hook *hook) {
+    unbind_from_object(aTHX_ hook);
+    if (!evf_hook_is_registered(&hook->evf)) return;
+    evf_hook_cancel(&hook->evf);
+    release(aTHX_ hook);
+}
+
+/* ---- A call ------------------------------------------------------------------------------------------------- */
+
+static const char *name_of(enum evf_phase phase) {
+    static const char *const names[EVF_PHASE_COUNT] = {"prepare", "parent", "child"};
+    return names[phase];
+}
+
+static void stop_watchdog(pTHX_ void *unused) {
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_ARG(unused);
+    glue_watchdog_stop();
+}
+
+static int call_watched(pTHX_ struct glue_hook *hook, enum evf_phase phase, SV **error) {
+    SV *arguments[1];
+    int count = 0, rc;
+    if (hook->object != NULL) arguments[count++] = newRV_inc(hook->object);
+    if (phase != EVF_CHILD || hook->timeout <= 0) return glue_call(aTHX_ hook->code[phase], arguments, count, error);
+    ENTER;
+    SAVEDESTRUCTOR_X(stop_watchdog, NULL); /* also when the hook leaves by exit */
+    glue_watchdog_start(hook->timeout, "EventLoop::Fork: process %ld: child hook %s has run for %" NVgf " s, and goes on\n",
+                        (long)getpid(), SvPV_nolen(hook->label), hook->timeout);
+    rc = glue_call(aTHX_ hook->code[phase], arguments, count, error);
+    LEAVE;
+    return rc;
+}
+
+static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
+    struct glue_hook *hook = data;
+    SV *error = NULL;
+    int rc = 0;
+    dTHX;
+    PERL_UNUSED_ARG(evf);
+    if (aTHX != hook->perl) return 0; /* the fork of another thread */
+    hook->references++;
+    if (call_watched(aTHX_ hook, phase, &error) < 0) {
+        if (phase == EVF_PREPARE && hook->refuses) {
+            SvREFCNT_dec(refusal);
+            refusal = newSVpvf("prepare hook %" SVf " refused: %" SVf, SVfARG(hook->label), SVfARG(error));
+            rc = EVF_ECANCELED;
+        } else {
+            SV *arguments[] = {newSVpv(name_of(phase), 0), newSVsv(hook->label), newSVsv(error)}, *second = NULL;
+            if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Hook::_report", GV_ADD), arguments, 3, &second) < 0)
+                SvREFCNT_dec(second);
+        }
+        SvREFCNT_dec(error);
+    }
+    release(aTHX_ hook);
+    return rc;
+}
+
+SV *glue_hooks_refusal(pTHX) {
+    SV *text = refusal != NULL ? refusal : newSVpvs("a hook refused");
+    refusal = NULL;
+    while (SvCUR(text) > 0 && SvEND(text)[-1] == '\n') SvCUR_set(text, SvCUR(text) - 1);
+    *SvEND(text) = '\0';
+    return sv_2mortal(text);
+}
+
+/* ---- The handle --------------------------------------------------------------------------------------------- */
+
+static int handle_free(pTHX_ SV *handle, MAGIC *magic) {
+    PERL_UNUSED_ARG(handle);
+    if (magic->mg_ptr != NULL) release(aTHX_ (struct glue_hook *)(void *)magic->mg_ptr);
+    magic->mg_ptr = NULL;
+    return 0;
+}
+
+static const MGVTBL handle_magic = {.svt_free = handle_free, .svt_dup = object_dup};
+
+SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *options) {
+    struct glue_hook *hook;
+    Newxz(hook, 1, struct glue_hook);
+    hook->perl = aTHX;
+    hook->name = options->name != NULL ? newSVsv(options->name) : newSV(0);
+    const COP *caller = glue_caller(aTHX);
+    hook->label = newSVpvf("%s%s%s(%s line %" UVuf ")", options->name != NULL ? "'" : "",
+                           options->name != NULL ? SvPV_nolen(options->name) : "", options->name != NULL ? "' " : "",
+                           CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller));
+    hook->timeout = options->timeout;
+    hook->refuses = options->refuses;
+    hook->evf.data = hook;
+    hook->evf.name = SvPV_nolen(hook->label);
+    hook->evf.priority = options->priority;
+    for (int phase = 0; phase < EVF_PHASE_COUNT; phase++) {
+        if (options->code[phase] == NULL) continue;
+        hook->code[phase] = glue_keep_code(aTHX_ options->code[phase]);
+        hook->evf.cb[phase] = on_phase;
+    }
+    hook->references = 2;
+    if (options->object != NULL) bind_to_object(aTHX_ hook, SvRV(options->object));
+    (void)evf_hook_register(&hook->evf); /* checked by who took the options apart */
+    SV *handle = newRV_noinc((SV *)newHV());
+    MAGIC *magic = sv_magicext(SvRV(handle), NULL, PERL_MAGIC_ext, &handle_magic, (const char *)(void *)hook, 0);
+#ifdef USE_ITHREADS
+    magic->mg_flags |= MGf_DUP;
+#else
+    PERL_UNUSED_VAR(magic);
+#endif
+    return sv_bless(handle, gv_stashpv(class_name, GV_ADD));
+}
+
+static struct glue_hook *hook_of(pTHX_ SV *handle) {
+    const MAGIC *magic = SvROK(handle) && SvTYPE(SvRV(handle)) >= SVt_PVMG
+                             ? mg_findext(SvRV(handle), PERL_MAGIC_ext, &handle_magic) : NULL;
+    return magic != NULL ? (struct glue_hook *)(void *)magic->mg_ptr : NULL;
+}
+
+void glue_hook_cancel(pTHX_ SV *handle) {
+    struct glue_hook *hook = hook_of(aTHX_ handle);
+    if (hook != NULL) cancel(aTHX_ hook);
+}
+
+SV *glue_hook_name(pTHX_ SV *handle) {
+    const struct glue_hook *hook = hook_of(aTHX_ handle);
+    return hook != NULL ? newSVsv(hook->name) : newSV(0);
+}

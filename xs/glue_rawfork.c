@@ -1,0 +1,188 @@
+/* Forks that do not come through us. Perl's own: pp_fork and the open of a pipe to a copy of this program are wrapped, so
+ * that hooks run outside of the C library's fork. Code that was compiled before this module has the old functions in its
+ * ops: the first time the C library tells, inside fork, and the op is changed. Forks by C code are only told in the
+ * child: what can still be done there is done at the next place where Perl looks for signals. */
+#include "glue.h"
+
+static Perl_ppaddr_t perls_fork, perls_open;
+static despatch_signals_proc_t perls_signalhook;
+
+static SV *families; /* of the fork under way: what their loops want to know in the child */
+static enum { NONE, WRAPPED, INSIDE } under_way; /* inside: told by the C library */
+static volatile sig_atomic_t is_deferred; /* in a child: Perl's part is still to come */
+
+/* ---- Around a fork ------------------------------------------------------------------------------------------ */
+
+/* False: a hook refused; errno is set. A fork inside a hook is nobody's. */
+static bool begin(pTHX) {
+    struct evf_hook *refused;
+    if (evf_hooks_are_running()) return true;
+    families = glue_families_before(aTHX);
+    if (evf_hooks_prepare(&refused) < 0) {
+        glue_warn(aTHX_ newSVpvf("fork: %" SVf, SVfARG(glue_hooks_refusal(aTHX))));
+        SvREFCNT_dec(families);
+        families = NULL;
+        errno = ECANCELED;
+        return false;
+    }
+    glue_fork_remember_place(aTHX);
+    return true;
+}
+
+static void end(pTHX_ bool is_child) {
+    const int saved_errno = errno;
+    if (!evf_hooks_are_running()) {
+        if (is_child) {
+            is_deferred = false;
+            glue_fork_keep_place(aTHX);
+            glue_families_in_child(aTHX_ families, "raw", NULL);
+        }
+        SvREFCNT_dec(families);
+        families = NULL;
+        evf_hooks_finish(is_child ? EVF_CHILD : EVF_PARENT);
+    }
+    errno = saved_errno;
+}
+
+static OP *around(pTHX_ Perl_ppaddr_t op) {
+    const sig_atomic_t generation = evf_fork_generation;
+    under_way = WRAPPED;
+    OP *next = op(aTHX);
+    under_way = NONE;
+    end(aTHX_ evf_fork_generation != generation);
+    return next;
+}
+
+static OP *refuse(pTHX_ SV **sp) {
+    EXTEND(sp, 1);
+    *++sp = &PL_sv_undef;
+    PL_stack_sp = sp;
+    return NORMAL;
+}
+
+static OP *fork_with_hooks(pTHX) {
+    return begin(aTHX) ? around(aTHX_ perls_fork) : refuse(aTHX_ PL_stack_sp);
+}
+
+/* A mode of open that, without a command, makes a copy of this program. */
+static bool is_pipe_mode(pTHX_ SV *mode, bool with_layers) {
+    if (!SvPOK(mode) || SvGMAGICAL(mode)) return false;
+    const char *text = SvPVX_const(mode), *end = SvEND(mode);
+    while (text < end && isSPACE(*text)) text++;
+    while (end > text && isSPACE(end[-1])) end--;
+    if (end - text < 2 || (strnNE(text, "-|", 2) && strnNE(text, "|-", 2))) return false;
+    return end - text == 2 || (with_layers && (text[2] == ':' || isSPACE(text[2])));
+}
+
+/* open(F, "-|"), open(F, "-|", "-") and their likes, as perl sees them (Perl_do_open6). */
+static bool open_forks(pTHX) {
+    SV **mark = PL_stack_base + TOPMARK;
+    const SSize_t count = PL_stack_sp - mark;
+    if (count == 2) return is_pipe_mode(aTHX_ mark[2], false);
+    if (count != 3 || !is_pipe_mode(aTHX_ mark[2], true) || !SvPOK(mark[3]) || SvGMAGICAL(mark[3])) return false;
+    const char *command = SvPVX_const(mark[3]);
+    while (isSPACE(*command)) command++;
+    return strEQ(command, "-");
+}
+
+static OP *open_with_hooks(pTHX) {
+    if (!open_forks(aTHX)) return perls_open(aTHX);
+    if (begin(aTHX)) return around(aTHX_ perls_open);
+    SV **mark = PL_stack_base + POPMARK;
+    return refuse(aTHX_ mark);
+}
+
+/* ---- Inside fork -------------------------------------------------------------------------------------------- */
+
+/* system and backticks exec at once: nothing is prepared for them. */
+static bool is_exec_only(void) {
+    dTHX;
+    if (aTHX == NULL || PL_op == NULL) return false;
+    return PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
+}
+
+/* An op that was compiled before this module: it is Perl that forks, and Perl code can run here. */
+static bool is_old_op(pTHX) {
+    return aTHX != NULL && PL_op != NULL
+           && ((PL_op->op_type == OP_FORK && PL_op->op_ppaddr == perls_fork)
+               || (PL_op->op_type == OP_OPEN && PL_op->op_ppaddr == perls_open));
+}
+
+static void before(void) {
+    dTHX;
+    if (under_way != NONE || !is_old_op(aTHX)) return;
+    /* Too late to refuse. What hooks print must not be in the buffers of both. */
+    const bool goes_on = begin(aTHX);
+    PERL_FLUSHALL_FOR_CHILD;
+    if (goes_on) under_way = INSIDE;
+}
+
+static void in_parent(void) {
+    if (under_way != INSIDE) return;
+    dTHX;
+    under_way = NONE;
+    PL_op->op_ppaddr = PL_op->op_type == OP_FORK ? fork_with_hooks : open_with_hooks;
+    end(aTHX_ false);
+}
+
+static void in_child(void) {
+    dTHX;
+    if (under_way == WRAPPED) return;
+    if (under_way == INSIDE && PL_op->op_type == OP_FORK) {
+        under_way = NONE;
+        PL_op->op_ppaddr = fork_with_hooks;
+        end(aTHX_ true);
+        return;
+    }
+    /* An open may exec next; C code may do anything. */
+    is_deferred = true;
+    if (aTHX != NULL) PL_sig_pending = 1;
+}
+
+/* ---- At the next safe point --------------------------------------------------------------------------------- */
+
+static void report_skipped(pTHX) {
+    SV *names = NULL;
+    for (const struct evf_hook *hook = NULL; (hook = evf_hook_next(hook, EVF_PREPARE)) != NULL;) {
+        const char *name = hook->name != NULL ? hook->name : "one without a name";
+        if (names == NULL)
+            names = sv_2mortal(newSVpv(name, 0));
+        else
+            sv_catpvf(names, ", %s", name);
+    }
+    if (names == NULL) return;
+    const COP *caller = glue_caller(aTHX);
+    glue_warn(aTHX_ newSVpvf("process %ld was forked by C code (near %s line %" UVuf
+                             "), where no hook can prepare; these did not run: %" SVf,
+                             (long)getpid(), CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller),
+                             SVfARG(names)));
+}
+
+static void at_safe_point(pTHX) {
+    if (is_deferred) {
+        const bool was_prepared = under_way == INSIDE;
+        under_way = NONE;
+        if (!was_prepared) report_skipped(aTHX);
+        end(aTHX_ true);
+    }
+    perls_signalhook(aTHX);
+}
+
+void glue_rawfork_finish(pTHX) {
+    if (is_deferred) at_safe_point(aTHX);
+}
+
+void glue_rawfork_boot(pTHX) {
+    static const struct evf_fork_host host = {is_exec_only, before, in_parent, in_child};
+    if (perls_fork == NULL) {
+        perls_fork = PL_ppaddr[OP_FORK];
+        perls_open = PL_ppaddr[OP_OPEN];
+        PL_ppaddr[OP_FORK] = fork_with_hooks;
+        PL_ppaddr[OP_OPEN] = open_with_hooks;
+    }
+    if (PL_signalhook != at_safe_point) {
+        perls_signalhook = PL_signalhook;
+        PL_signalhook = at_safe_point;
+    }
+    if (evf_fork_set_host(&host) < 0) Perl_croak(aTHX_ "EventLoop::Fork: out of memory\n");
+}
