@@ -42,6 +42,7 @@ PROTOTYPES: DISABLE
 BOOT:
     glue_signals_boot(aTHX);
     glue_rawfork_boot(aTHX);
+    glue_api_boot(aTHX);
 
 INCLUDE: loop.xsi
 

@@ -162,6 +162,10 @@ SV *glue_families_before(pTHX);
 void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask);
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
+/* ---- glue_api.c --------------------------------------------------------------------------------------------- */
+
+void glue_api_boot(pTHX); /* the table for other XS modules */
+
 /* ---- glue_hooks.c, glue_watchdog.c -------------------------------------------------------------------------------- */
 
 struct glue_hook_options {

@@ -33,7 +33,6 @@ static void end(pTHX_ bool is_child) {
     const int saved_errno = errno;
     if (!evf_hooks_are_running()) {
         if (is_child) {
-            is_deferred = false;
             glue_fork_keep_place(aTHX);
             glue_families_in_child(aTHX_ families, "raw", NULL);
         }
@@ -75,8 +74,7 @@ static bool is_pipe_mode(pTHX_ SV *mode, bool with_layers) {
 }
 
 /* open(F, "-|"), open(F, "-|", "-") and their likes, as perl sees them (Perl_do_open6). */
-static bool open_forks(pTHX) {
-    SV **mark = PL_stack_base + TOPMARK;
+static bool open_forks(pTHX_ SV **mark) {
     const SSize_t count = PL_stack_sp - mark;
     if (count == 2) return is_pipe_mode(aTHX_ mark[2], false);
     if (count != 3 || !is_pipe_mode(aTHX_ mark[2], true) || !SvPOK(mark[3]) || SvGMAGICAL(mark[3])) return false;
@@ -86,7 +84,7 @@ static bool open_forks(pTHX) {
 }
 
 static OP *open_with_hooks(pTHX) {
-    if (!open_forks(aTHX)) return perls_open(aTHX);
+    if (!open_forks(aTHX_ PL_stack_base + TOPMARK)) return perls_open(aTHX);
     if (begin(aTHX)) return around(aTHX_ perls_open);
     SV **mark = PL_stack_base + POPMARK;
     return refuse(aTHX_ mark);
@@ -108,9 +106,24 @@ static bool is_old_op(pTHX) {
                || (PL_op->op_type == OP_OPEN && PL_op->op_ppaddr == perls_open));
 }
 
+/* Inside an open that has taken its mark from the stack: the arguments lie there still. If they do not look like those
+ * of an open, it may go on in Perl. */
+static bool old_op_executes(pTHX) {
+    if (PL_op->op_type != OP_OPEN) return false;
+    SV **mark = PL_stack_base + PL_markstack_ptr[1];
+    const SSize_t count = PL_stack_sp - mark;
+    if (mark < PL_stack_base || count < 2 || count > 1000) return false;
+    if (!isGV(mark[1]) && !SvROK(mark[1]) && SvOK(mark[1])) return false;
+    return SvPOK(mark[2]) && !open_forks(aTHX_ mark);
+}
+
 static void before(void) {
     dTHX;
     if (under_way != NONE || !is_old_op(aTHX)) return;
+    if (old_op_executes(aTHX)) {
+        PL_op->op_ppaddr = open_with_hooks;
+        return;
+    }
     /* Too late to refuse. What hooks print must not be in the buffers of both. */
     const bool goes_on = begin(aTHX);
     PERL_FLUSHALL_FOR_CHILD;
@@ -160,6 +173,7 @@ static void report_skipped(pTHX) {
 
 static void at_safe_point(pTHX) {
     if (is_deferred) {
+        is_deferred = false; /* first: Perl code runs below, and looks for signals itself */
         const bool was_prepared = under_way == INSIDE;
         under_way = NONE;
         if (!was_prepared) report_skipped(aTHX);

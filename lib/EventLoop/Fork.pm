@@ -84,7 +84,7 @@ sub fork {
         $child->{pid} = $$;
         $child->{loop_maker} =
               $keeps && $native ? sub {$native}
-            : $native           ? do { my $loop_class = ref $native; sub { $loop_class->new } }
+            : $native           ? do { my $loop_class = ref $native; sub { _adapter($loop_class)->loop } }
             :                     sub { $adapter->loop_for_child($keeps) };
         return $code->($child);
     };

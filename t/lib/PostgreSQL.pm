@@ -6,12 +6,9 @@ package PostgreSQL;
 use strict;
 use warnings;
 
-use Cwd        ();
-use Errno      qw(ESRCH);
 use File::Path ();
 use File::Spec ();
 use File::Temp ();
-use IO::Socket::UNIX ();
 use POSIX ();
 use Time::HiRes ();
 
@@ -42,7 +39,8 @@ sub _user {
     return;
 }
 
-# Of the options, 'settings' is a hash for postgres.
+# Of the options, 'settings' is a hash for postgres. A process beside this one keeps the server: when this one ends, by
+# whatever, the keeper stops the server and removes its folder.
 sub new {
     my ($class, %options) = @_;
     my $user = $> == 0 ? _user() : undef;
@@ -50,15 +48,53 @@ sub new {
     my $folder = File::Temp::tempdir('evf-pg-XXXXXX', DIR => length File::Spec->tmpdir < 60 ? File::Spec->tmpdir : '/tmp');
     my $self   = bless { folder => $folder, user => $user, owner => $$, programs => programs() }, $class;
     if ($user) { chown @$user[ 1, 2 ], $folder or die "chown $folder: $!\n" }
+    pipe my $end,    my $to_keeper or die "pipe: $!\n";
+    pipe my $report, my $told      or die "pipe: $!\n";
+    my $keeper = fork;
+    defined $keeper or die "fork: $!\n";
+    if (!$keeper) {
+        eval {
+            # A signal from the terminal is for the test.
+            POSIX::setpgid(0, 0);
+            close $_ for $to_keeper, $report;
+            my $error = eval { $self->_bring_up($options{settings} || {}); 1 } ? '' : $@ . $self->log;
+            syswrite $told, "$error.";
+            close $told;
+            sysread $end, my $byte, 1;
+            $self->_take_down;
+        };
+        POSIX::_exit(0);
+    }
+    @$self{qw(keeper to_keeper)} = ($keeper, $to_keeper);
+    close $_ for $end, $told;
+    local $/;
+    my $error = readline $report;
+    return $self if defined $error && $error eq '.';
+    $self->stop;
+    die $error // "The server's keeper has gone\n";
+}
+
+sub _bring_up {
+    my ($self, $wanted) = @_;
+    my $folder = $self->{folder};
     $self->_run('initdb', '--no-sync', '--auth=trust', '--username=tester', '--encoding=UTF8', '--locale=C', '-D', "$folder/data");
     my %settings = (
         listen_addresses => '', unix_socket_directories => $folder, unix_socket_permissions => '0777', fsync => 'off',
-        max_connections  => 100, logging_collector => 'off', autovacuum => 'off', shared_buffers => '16MB',
-        %{ $options{settings} || {} },
+        max_connections  => 100, logging_collector => 'off', autovacuum => 'off', shared_buffers => '16MB', %$wanted,
     );
     $self->{pid} = $self->_start('postgres', '-D', "$folder/data", map { ('-c', "$_=$settings{$_}") } sort keys %settings);
     $self->_wait_until_ready;
-    return $self;
+    return;
+}
+
+sub _take_down {
+    my ($self) = @_;
+    if (my $pid = delete $self->{pid}) {
+        kill INT => $pid;    # a fast shutdown
+        defined $self->_wait_for($pid) or do { kill QUIT => $pid; $self->_wait_for($pid) };
+    }
+    File::Path::remove_tree($self->{folder});
+    return;
 }
 
 sub dsn    { return "dbi:Pg:dbname=postgres;host=$_[0]{folder};port=5432;user=tester" }
@@ -71,8 +107,6 @@ sub _start {
     defined $pid or die "fork: $!\n";
     return $pid if $pid;
     eval {
-        # A group of its own: a signal from the terminal is for the test, which then stops it.
-        POSIX::setpgid(0, 0);
         open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
         open STDOUT, '>>', "$self->{folder}/log" or die "$self->{folder}/log: $!\n";
         open STDERR, '>&', \*STDOUT or die "STDERR: $!\n";
@@ -144,13 +178,12 @@ sub log {
 sub stop {
     my ($self) = @_;
     return if $self->{owner} != $$;
+    my $keeper = delete $self->{keeper} or return;
     local ($?, $!, $@);
-    if (my $pid = delete $self->{pid}) {
-        kill INT => $pid;    # a fast shutdown
-        defined $self->_wait_for($pid) or do { kill QUIT => $pid; $self->_wait_for($pid) };
-    }
-    my $folder = delete $self->{folder} or return;
-    File::Path::remove_tree($folder);
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $self->{to_keeper}, 'x';
+    close $self->{to_keeper};
+    waitpid $keeper, 0;
     return;
 }
 

@@ -13,6 +13,7 @@ use EventLoop::Fork::Loop ();
 use Fcntl                 ();
 use IO::Handle            ();
 use POSIX                 ();
+use Scalar::Util          qw(weaken);
 
 # In the order of choice: a family comes before those that it may stand on.
 my @FAMILIES = (
@@ -176,17 +177,18 @@ sub _instances {
     return map { EventLoop::Fork::_instances($_) } @classes;
 }
 
-# Watchers that live until they are stopped, whoever drops the adapter: id => what stands for one.
+# Watchers that live until they are stopped, whoever drops the adapter: id => what stands for one. What the loop itself
+# holds is weak here, and goes with the loop.
 my (%watchers, $last_id);
 
 sub _hold {
-    my ($self, $watcher) = @_;
+    my ($class, $watcher, $is_weak) = @_;
     my $id = ++$last_id;
     $watchers{$id} = $watcher;
+    weaken $watchers{$id} if $is_weak;
     return $id;
 }
 
-sub _held    { return $watchers{ $_[1] } }
 sub _release { return delete $watchers{ $_[1] } }
 
 # A pipe of this process under the numbers of an inherited one: what is written there reaches nobody else. Whoever
@@ -210,46 +212,48 @@ use constant { SHORTEST_LOOK => 0.005, LONGEST_LOOK => 0.2 };
 
 sub watch_process {
     my ($self, $pid, $fd, $code) = @_;
-    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $self };
-    my $id      = $self->_hold($process);
+    my $adapter = bless {%$self}, ref $self;
+    weaken $adapter->{loop} if ref $adapter->{loop};
+    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $adapter };
+    $process->{id} = $self->_hold($process, 1);
     if (defined $fd) {
         open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
-        @$process{qw(handle io)} = ($handle, $self->watch_io($handle, sub { _look($id) }));
+        weaken($process->{handle} = $handle);
+        $process->{io} = $self->watch_io($handle, sub { my $held = $handle; _look($process) });
     }
     else {
         $process->{pause} = SHORTEST_LOOK;
-        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($id) });
+        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($process) });
     }
-    return $id;
+    return $process->{id};
 }
 
 sub unwatch_process {
     my ($self, $id) = @_;
     my $process = $self->_release($id) or return;
-    $self->unwatch_io($process->{io})      if defined $process->{io};
-    $self->unwatch_time($process->{timer}) if defined $process->{timer};
-    return $process;
+    my $adapter = $process->{adapter};
+    return unless defined $adapter->{loop};
+    $adapter->unwatch_io(delete $process->{io})      if defined $process->{io};
+    $adapter->unwatch_time(delete $process->{timer}) if defined $process->{timer};
+    return;
 }
 
 sub _look {
-    my ($id) = @_;
-    my $process = $watchers{$id} or return;
-    my $self    = $process->{adapter};
-    if ($$ != $process->{owner}) {
-        $self->unwatch_process($id);
-        return;
-    }
-    my $wait_status = EventLoop::Fork::_process_reap(@$process{qw(pid fd)});
+    my ($process) = @_;
+    my ($adapter, $pid, $fd) = @$process{qw(adapter pid fd)};
+    return $adapter->unwatch_process($process->{id}) if $$ != $process->{owner};
+    my $wait_status = EventLoop::Fork::_process_reap($pid, $fd);
     if (!defined $wait_status) {
-        return if defined $process->{fd};
+        return if defined $fd;
         $process->{pause} *= 1.5 if $process->{pause} < LONGEST_LOOK;
-        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($id) });
+        $process->{timer} = $adapter->watch_time($process->{pause}, sub { _look($process) });
         return;
     }
     delete $process->{timer};    # has fired
-    $self->unwatch_process($id);
-    close delete $process->{handle} if $process->{handle};
-    $process->{code}->($process->{pid}, $wait_status);
+    my $handle = $process->{handle};
+    $adapter->unwatch_process($process->{id});
+    close $handle if $handle;
+    $process->{code}->($pid, $wait_status);
     return;
 }
 

@@ -24,10 +24,11 @@ our $VERSION = '0.001';
 # The first that accepts a thing has it.
 my @KINDS = map { "EventLoop::Fork::Guard::$_" } qw(DBI TLS IOAsync Mojo AnyEvent Handle);
 
+# Fields of Hash::Util::FieldHash would go by themselves, but what they attach to an object confuses DBI.
 my %guards;           # address of the anchor => guard
 my $most = 64;        # so many, and those whose anchor has gone are swept out
 my $hook;             # from the first guard on
-our $owner;             # while things are disowned: { pid, place } of the process they belong to
+our $owner;           # while things are disowned: { pid, place } of the process they belong to
 
 # ---- Which kind -----------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ sub _report {
     my ($guard, $error) = @_;
     my $text = eval { "$error" } // 'an exception of class ' . ref $error;
     $text .= "\n" unless $text =~ /\n\z/;
-    print STDERR "EventLoop::Fork: guard of $guard->{what} in child (pid $$): $text";
+    print STDERR "EventLoop::Fork: process $$: guard of $guard->{what} failed: $text";
     return;
 }
 

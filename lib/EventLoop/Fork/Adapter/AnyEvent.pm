@@ -160,7 +160,7 @@ sub watch_time {
     my ($self, $seconds, $code) = @_;
     AnyEvent->now_update;
     my $id;
-    $id = $self->_hold(AnyEvent->timer(after => $seconds, cb => sub { $self->_release($id); $code->() }));
+    $id = $self->_hold(AnyEvent->timer(after => $seconds, cb => sub { __PACKAGE__->_release($id); $code->() }));
     return $id;
 }
 

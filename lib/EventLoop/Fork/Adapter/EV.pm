@@ -98,7 +98,7 @@ sub watch_time {
     my ($self, $seconds, $code) = @_;
     $self->{loop}->now_update;
     my $id;
-    $id = $self->_hold($self->{loop}->timer($seconds, 0, sub { $self->_release($id); $code->() }));
+    $id = $self->_hold($self->{loop}->timer($seconds, 0, sub { __PACKAGE__->_release($id); $code->() }));
     return $id;
 }
 

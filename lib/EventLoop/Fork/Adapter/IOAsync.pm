@@ -88,17 +88,23 @@ my $looked_for = '';
 sub _blocked_by_loops {
     my ($class) = @_;
     my @blocked = _blocked_signals() or return;
-    @blockers = grep { defined } @blockers;
+    _remember(grep { defined } @blockers);
     my $singleton = _singleton();
     my %watched   = map { $_ => 1 } map { _signals_of($_) } @blockers, $singleton || ();
     my $unknown   = join ' ', grep { !$watched{$_} } @blocked;
     if (length $unknown && $unknown ne $looked_for) {
-        @blockers = grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(BASE);
-        weaken $_ for @blockers;
+        _remember(grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(BASE));
         %watched    = map { $_ => 1 } map { _signals_of($_) } @blockers;
         $looked_for = join ' ', grep { !$watched{$_} } @blocked;
     }
     return grep { $watched{$_} } @blocked;
+}
+
+# A copy of a weak reference is a strong one.
+sub _remember {
+    @blockers = @_;
+    weaken $_ for @blockers;
+    return;
 }
 
 sub _blocked_signals {
@@ -133,7 +139,8 @@ my %BASE_TABLES = (
     deferrals    => [],
     timequeue    => undef,
     os           => {},
-    (map { $_ => undef } qw(childmanager childwatch_sigid result running)),
+    'EventLoop::Fork/processes' => {},
+    (map { $_ => undef } 'EventLoop::Fork/all_processes', qw(childmanager childwatch_sigid result running)),
 );
 
 sub renew {
@@ -208,6 +215,7 @@ sub rearm {
         _forget_processes($loop);
         if ($loop->isa('IO::Async::Loop::Epoll')) { _rearm_epoll($loop, $mode) }
         else                                      { $loop->post_fork }
+        EventLoop::Fork::IOAsync::_forget_processes($loop) if EventLoop::Fork::IOAsync->can('_forget_processes');
     }
     return;
 }
@@ -253,7 +261,7 @@ sub _rearm_epoll {
 sub watch_io {
     my ($self, $handle, $code) = @_;
     $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
-    return $self->_hold($handle);
+    return $self->_hold($handle, 1);
 }
 
 sub unwatch_io {
@@ -267,7 +275,7 @@ sub watch_time {
     my ($self, $seconds, $code) = @_;
     my $id;
     $id = $self->_hold([
-        $self->{loop}->watch_time(after => $seconds, code => sub { $self->_release($id); $code->() })
+        $self->{loop}->watch_time(after => $seconds, code => sub { __PACKAGE__->_release($id); $code->() })
     ]);
     return $id;
 }

@@ -94,8 +94,8 @@ sub rearm {
 sub watch_io {
     my ($self, $handle, $code) = @_;
     my $reactor = $self->{loop}->reactor;
-    $reactor->io($handle => sub { $code->() })->watch($handle, 1, 0);
-    return $self->_hold($handle);
+    $reactor->io($handle => sub { my $held = $handle; $code->() })->watch($handle, 1, 0);
+    return $self->_hold($handle, 1);
 }
 
 sub unwatch_io {

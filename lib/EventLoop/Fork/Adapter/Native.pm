@@ -41,7 +41,7 @@ sub rearm { return }
 sub watch_io {
     my ($self, $handle, $code) = @_;
     $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
-    return $self->_hold($handle);
+    return $self->_hold($handle, 1);
 }
 
 sub unwatch_io {

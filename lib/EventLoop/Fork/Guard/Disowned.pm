@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Loop ();
-use Scalar::Util qw(blessed refaddr reftype weaken);
+use Scalar::Util qw(blessed refaddr reftype);
 
 our $VERSION = '0.001';
 our $AUTOLOAD;
@@ -17,7 +17,7 @@ my %was;    # address => { class, pid, place }
 
 sub take {
     my ($class, $object, $owner) = @_;
-    return if $class->has($object);
+    return if $object->isa($class);
     $was{ refaddr $object } = _description($object, $owner);
     bless $object, $class;
     return;

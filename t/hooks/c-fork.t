@@ -1,0 +1,44 @@
+# A fork by C code is noticed: what can still be done in the child is done when Perl goes on there, and what could not
+# be done is named.
+use strict;
+use warnings;
+
+use lib 't/lib';
+use ForkTest;
+use Test2::V0;
+
+has_module('FFI::Platypus') or skip_all 'FFI::Platypus, to call fork of the C library, is not installed';
+
+my $start = <<'PROGRAM';
+    use EventLoop::Fork qw(at_fork);
+    use EventLoop::Fork::Loop;
+    use FFI::Platypus;
+    $| = 1;
+    my $ffi = FFI::Platypus->new(api => 1, lib => [undef]);
+    my $c_fork = $ffi->function(fork => [] => 'int');
+PROGRAM
+
+{
+    my $result = run_program($start . <<'PROGRAM');
+        at_fork(name => 'both', prepare => sub { print "prepare\n" }, child => sub { print "child of both\n" });
+        at_fork(name => 'child', child => sub { print "child\n" });
+        my $loop = EventLoop::Fork::Loop->new;
+        my $pid = $c_fork->call;
+        if ($pid == 0) {
+            $loop->watch_time(after => 0.001, code => sub { print "the loop works\n"; $loop->stop });
+            $loop->run;
+            exit 0;
+        }
+        waitpid $pid, 0;
+        print "end $?\n";
+        print "again\n";
+        exit 0 unless my $second = fork;
+        waitpid $second, 0;
+PROGRAM
+    is $result->{stdout}, "child\nthe loop works\nend 0\nagain\nprepare\nchild of both\nchild\n",
+        'a hook without prepare runs in the child';
+    like $result->{stderr},
+        qr/\AEventLoop::Fork: process \d+ was forked by C code \(near -e line \d+\), where no hook can prepare; these did not run: 'both' \(-e line \d+\)\n\z/,
+        'the others are named, once';
+}
+done_testing;
