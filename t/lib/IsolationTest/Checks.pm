@@ -13,11 +13,12 @@ use constant { QUIET => IsolationTest::Run::QUIET(), NOTHING => IsolationTest::R
 
 my (@names, %checks);
 
-# By default a check runs with perl's fork and the family's own as the plain tools, and with EventLoop::Fork->fork.
+# By default a check runs with perl's fork and the family's own as the plain tools, with EventLoop::Fork->fork, and with
+# perl's fork while EventLoop::Fork is loaded.
 sub check {
     my ($name, $title, $code, %options) = @_;
     push @names, $name;
-    $checks{$name} = { name => $name, title => $title, code => $code, plain => [qw(fork own)], with => 'ours', %options };
+    $checks{$name} = { name => $name, title => $title, code => $code, plain => [qw(fork own)], with => [qw(ours raw)], %options };
     return;
 }
 
@@ -118,6 +119,20 @@ sub watch_shortly {
     return;
 }
 
+# Turns until some time after the timer was due, and often enough on a busy machine. Neither loop need work.
+sub for_a_while {
+    my ($world, @families) = @_;
+    my $turns = 0;
+    while (now() < $world->{due} + QUIET || $turns < 5) {
+        for my $family (@families) {
+            eval { $family->turn(0.01) };
+        }
+        pause();
+        $turns++;
+    }
+    return;
+}
+
 check run => 'a child runs the loop that it has inherited', sub {
     my ($run) = @_;
     my $old   = $run->family;
@@ -127,12 +142,7 @@ check run => 'a child runs the loop that it has inherited', sub {
     my $kid = $run->start_child(
         sub {
             my ($own, $me) = @_;
-            while (now() < $world->{due} + QUIET) {
-                for my $family ($old, $own) {
-                    eval { $family->turn(0.01) };
-                }
-                pause();
-            }
+            for_a_while($world, $old, $own);
             $me->tell($world->happened);
             $me->wait;
             return 0;
@@ -164,7 +174,7 @@ check new => 'a child has a loop that works', sub {
     my ($run) = @_;
     my $world = $run->world;
     my $kid   = $run->start_child(sub { my ($own, $me) = @_; $me->tell([ own_watches($run, $own) ]); $me->wait; return 0 });
-    blame($run, c => 'child', $kid->hear);
+    blame($run, c => 'child', $kid->hear(4));
     $run->faults_of($world, 'while the child lives');
     $run->end($kid);
     $run->faults_of($world, 'when it has gone');
@@ -188,7 +198,7 @@ check callback => 'a fork in a callback: the child has a loop that works, and th
         }
     );
     $run->wait_for(sub { $kid });
-    blame($run, c => 'child', $kid->hear);
+    blame($run, c => 'child', $kid->hear(4));
     $run->faults_of($world, 'while the child lives');
     $run->end($kid);
     $run->faults_of($world, 'when it has gone');
@@ -225,6 +235,7 @@ check private => 'no kernel object of the parent\'s loop is also its child\'s', 
         sub {
             my ($own, $me) = @_;
             my $watched = eval { IsolationTest::World->new($own) };    # it has its own by now, if it ever will
+            $own->use_others;
             $me->tell('ready');
             $me->wait;
             return 0;
@@ -320,10 +331,7 @@ check timer => 'a timer of the parent does not fire in the child', sub {
     my $kid   = $run->start_child(
         sub {
             my ($own, $me) = @_;
-            while (now() < $world->{due} + QUIET) {
-                eval { $own->turn(0.01) };
-                pause();
-            }
+            for_a_while($world, $own);
             $me->tell($world->{timers});
             return 0;
         }
@@ -346,7 +354,7 @@ sub watch {
     return;
 }
 
-sub has_statuses { my ($run) = @_; return $run->is_ours || $run->family->has_processes }
+sub has_statuses { my ($run) = @_; return $run->{tool} eq 'ours' || $run->family->has_processes }
 
 # Each of the children has ended with this status, and it was heard of once.
 sub statuses_arrive {
@@ -387,7 +395,7 @@ check status => 'the status of a child arrives once', sub {
         $run,
         sub {
             my @kids;
-            # While it lives; when it has ended long ago; and two at a time.
+            # Several at a time; killed; and one that has ended before anybody asks for it.
             for my $code (0, 3, 255) {
                 my $kid = $run->start_child(sub { my ($own, $me) = @_; $me->wait; return $code });
                 watch($run, $kid);
@@ -400,6 +408,7 @@ check status => 'the status of a child arrives once', sub {
             push @kids, $killed;
             my $early = $run->start_child(sub { 9 });
             1 while $early->is_readable($run->{bound}) && sysread $early->{from}, my $text, 1000;
+            $run->family->run_for(QUIET);
             watch($run, $early);
             push @kids, $early;
             statuses_arrive($run, \@kids, [ 0, 3 << 8, 255 << 8, 9, 9 << 8 ]);
@@ -486,7 +495,7 @@ sub generation {
             }
         );
         watch($run, $kid) if has_statuses($run);
-        my $below = $kid->hear_turning;
+        my $below = $kid->hear_turning(4 * $depth);
         push @wrong, ref $below eq 'ARRAY' ? @$below : 'nothing heard from below';
         push @wrong, "generation $depth: $_" for _words_of($world->works($run->{bound}));
         $kid->release;
@@ -543,7 +552,7 @@ check busy => 'parent and child start and stop watches all the time', sub {
     );
     $kid->hear;
     my @wrong    = $churn->($run->family);
-    my $in_child = $kid->hear;
+    my $in_child = $kid->hear(4);
     $run->fault(substr($_, 0, 1) => "parent: $_") for @wrong;
     blame($run, c => 'child', $in_child);
     $run->end($kid);
@@ -572,39 +581,39 @@ check keep => 'a child goes on with the watches that it has inherited, and so do
             my @wrong = (_words_of($childs->works($run->{bound})), own_process($run, $own));
             $me->tell([@wrong]);
             $me->wait;
-            # A child that stops all of it again.
+            # A child that changes all of it again.
             $_->stop for $mine, $childs;
-            turn_all($own);
+            watch_shortly($own, $mine->{reader}, 'write');
             return 0;
         }
     );
-    blame($run, c => 'child', $kid->hear);
+    blame($run, c => 'child', $kid->hear(4));
     $run->faults_of($mine, 'while the child lives');
     $run->end($kid);
     $run->faults_of($mine, 'when it has stopped all and gone');
     },
     plain => ['fork'],
-    with  => 'keep';
+    with  => ['keep'];
 
 check daemon => 'a daemon goes on with the loop when its parent has gone', sub {
     my ($run) = @_;
     my $kid = daemonise($run, 0);
-    blame($run, c => 'daemon', $kid->hear);
+    blame($run, c => 'daemon', $kid->hear(5));
     $kid->reap($run->{bound});
     },
     plain   => ['fork'],
-    with    => 'raw',
+    with    => ['raw'],
     is_bare => 1;
 
 check staying => 'a daemon goes on with the loop, and its parent stays and does so, too', sub {
     my ($run) = @_;
     my $kid = daemonise($run, 1);
-    blame($run, c => 'daemon', $kid->hear);
-    blame($run, d => 'parent', $kid->hear);
+    blame($run, c => 'daemon', $kid->hear(5));
+    blame($run, d => 'parent', $kid->hear(4));
     $kid->reap($run->{bound});
     },
     plain   => ['fork'],
-    with    => 'raw',
+    with    => ['raw'],
     is_bare => 1;
 
 # fork, setsid, fork; the daemon goes on with the loop and all its watches. The server that sets up the loop is a child of
@@ -638,6 +647,9 @@ sub daemonise {
             my @wrong = eval { (_words_of($daemons->works($run->{bound})), own_process($run, $family)) };
             @wrong = $@ if $@;
             $me->tell([@wrong]);
+            # What is its parent's only.
+            $mine->stop;
+            watch_shortly($family, $mine->{reader}, 'write');
             close $daemon_works;
             wait_for_end($server_has_gone);
             POSIX::_exit(0);

@@ -27,13 +27,14 @@ my %FAMILIES = (
         environment => { MOJO_REACTOR => 'Mojo::Reactor::Poll' },
     },
     'ev-default'     => { class => 'EV' },
-    'ev-io_uring'    => { class => 'EV', environment => { LIBEV_FLAGS => 128 } },
+    # On io_uring, EV hangs for ever after some hundred changes of watches, without any fork.
+    'ev-io_uring'    => { class => 'EV', environment => { LIBEV_FLAGS => 128 }, leaves_out => { busy => 1 } },
     'ev-dynamic'     => { class => 'EVDynamic' },
     'anyevent-perl'  => { class => 'AnyEvent', environment => { PERL_ANYEVENT_MODEL => 'Perl' } },
     'anyevent-ev'    => { class => 'AnyEvent', needs       => ['EV'], environment => { PERL_ANYEVENT_MODEL => 'EV' } },
     'mojo-poll'      => { class => 'Mojo',     environment => { MOJO_REACTOR => 'Mojo::Reactor::Poll' } },
     'mojo-ev'        => { class => 'Mojo',     needs => ['EV'], environment => { MOJO_REACTOR => 'Mojo::Reactor::EV' } },
-    'linux-epoll'    => { class => 'LinuxEpoll' },
+    'linux-epoll'    => { class => 'LinuxEpoll', switches => ['-isolate'] },
 );
 
 sub names { return sort keys %FAMILIES }
@@ -53,6 +54,9 @@ sub needs { my ($self) = @_; return ($self->modules, @{ $self->{needs} || [] }) 
 
 # A reason why it does not work on this machine, asked in a process of its own.
 sub lacks { return '' }
+
+# The loop is this distribution's, so there is no plain tool.
+sub is_ours { return 0 }
 
 # In the first process.
 sub start {
@@ -107,6 +111,9 @@ sub own_fork {
     POSIX::_exit($code->($self));
 }
 
+# Loops that the library has beside the one under test become private when they are used.
+sub use_others { return }
+
 sub has_own_fork { return $_[0]->can('after_fork') ? 1 : 0 }
 sub has_processes { return 1 }
 sub has_timers    { return 1 }
@@ -131,6 +138,8 @@ sub destroy { delete $_[0]{loop}; return }
         my ($self) = @_;
         return ('IO::Async::Loop', $self->{loop_class});
     }
+
+    sub is_ours { return $_[0]{loop_class} =~ /::Libev(?:ent)?\z/ }
 
     # As a program does that names the class it wants.
     sub make {
@@ -198,6 +207,7 @@ sub destroy { delete $_[0]{loop}; return }
     our @ISA = ('IsolationTest::Family::IOAsync');
 
     sub modules { return 'EventLoop::Fork::Loop' }
+    sub is_ours { return 1 }
     sub make    { my ($self) = @_; return EventLoop::Fork::Loop->new(@{ $self->{arguments} }) }
     sub again   { my ($self) = @_; return $self->on($self->{loop}) }
 
@@ -276,6 +286,8 @@ sub destroy { delete $_[0]{loop}; return }
     sub again         { my ($self) = @_; return $self->on($self->{loop}) }
     sub identity      { return Scalar::Util::refaddr($_[0]{loop}) }
     sub has_processes { return 0 }                                           # libev: only on the default loop
+    sub use_others    { EV::default_loop()->run(EV::RUN_NOWAIT()); return }
+    sub after_fork    { my ($self) = @_; $_->loop_fork for $self->{loop}, EV::default_loop(); return }
 }
 
 # ---- AnyEvent -------------------------------------------------------------------------------------------------------
@@ -388,7 +400,6 @@ sub destroy { delete $_[0]{loop}; return }
 
     sub modules       { return 'Linux::Epoll' }
     sub make          { return Linux::Epoll->new }
-    sub argument      { return undef }               # not a loop that anybody adapts; the child makes its own
     sub has_processes { return 0 }
     sub has_timers    { return 0 }
 
@@ -405,7 +416,21 @@ sub destroy { delete $_[0]{loop}; return }
 
     sub signal { my ($self, @arguments) = @_; return $self->perl_signal(@arguments) }
 
-    sub turn { my ($self, $seconds) = @_; my $count = $self->{loop}->wait(10, $seconds); return }
+    # No adapter knows it: a program that hears of its children has another loop beside it, and a child makes its own.
+    sub argument { my ($self) = @_; return $self->{beside} ||= EventLoop::Fork::Loop->new }
+
+    sub on {
+        my ($self, $loop) = @_;
+        my $is_beside = $self->{beside} && $loop != $self->{loop};
+        return ref($self)->new(%$self, loop => $is_beside ? $self->make : $loop, beside => undef);
+    }
+
+    sub turn {
+        my ($self, $seconds) = @_;
+        my $count = $self->{loop}->wait(10, $seconds);
+        $self->{beside}->loop_once(0) if $self->{beside};
+        return;
+    }
 }
 
 1;

@@ -75,9 +75,17 @@ sub main {
 sub load {
     my ($self) = @_;
     my $is_first = $self->{tool} eq 'raw';
-    require EventLoop::Fork if $is_first;
+    $self->load_ours if $is_first;
     $self->{family}->start;
-    require EventLoop::Fork if !$is_first && $self->is_ours;
+    $self->load_ours if !$is_first && $self->is_ours;
+    return;
+}
+
+sub load_ours {
+    my ($self) = @_;
+    require EventLoop::Fork;
+    # Not for a daemon: what it goes on with is not emptied.
+    EventLoop::Fork->import(@{ $self->{family}{switches} || [] }) if $self->{tool} eq 'raw' && !$self->{is_bare};
     return;
 }
 
@@ -115,13 +123,12 @@ sub start_child {
     my $family = $self->{family};
     my $tool   = $options{tool} || $self->{tool};
     if ($tool eq 'ours' || $tool eq 'keep') {
-        my $argument = $family->argument;
         $kid->{child} = EventLoop::Fork->fork(
-            (defined $argument ? (loop => $argument) : ()),
+            loop => $family->argument,
             ($tool eq 'keep' ? (loop_in_child => 'keep') : ()),
             code => sub {
                 my ($me) = @_;
-                return $in_child->($family->on(defined $argument ? $me->loop : $family->make));
+                return $in_child->($family->on($me->loop));
             },
             on_exit => sub { push @{ $kid->{exits} }, $_[1] },
         );
@@ -228,20 +235,22 @@ sub shared_with {
     sub pid { return $_[0]{pid} }
 
     # The next thing that the child tells, while the parent's loop stands still. Undef: it died, or says nothing.
+    # A child that waits several times itself is waited for longer.
     sub hear {
-        my ($self) = @_;
-        my $length = $self->take(4);
-        my $text   = defined $length ? $self->take(unpack 'N', $length) : undef;
+        my ($self, $waits) = @_;
+        my $seconds = $self->{run}{bound} * ($waits || 1) + 0.5;
+        my $length  = $self->take(4, $seconds);
+        my $text    = defined $length ? $self->take(unpack('N', $length), $seconds) : undef;
         return Storable::thaw($text)->[0] if defined $text;
         $self->{run}->fault(x => $self->{is_stuck} ? 'it says nothing' : 'before its last word');
         return undef;
     }
 
     sub take {
-        my ($self, $wanted) = @_;
+        my ($self, $wanted, $seconds) = @_;
         my $text = '';
         while (length $text < $wanted) {
-            return undef unless $self->is_readable($self->{run}{bound});
+            return undef unless $self->is_readable($seconds);
             my $got = sysread $self->{from}, $text, $wanted - length $text, length $text;
             return undef unless $got || !defined $got && $!{EINTR};
         }
@@ -250,8 +259,9 @@ sub shared_with {
 
     # The same, while the parent's loop turns.
     sub hear_turning {
-        my ($self) = @_;
-        $self->{run}->wait_for(sub { $self->is_readable(0) });
+        my ($self, $waits) = @_;
+        my $run = $self->{run};
+        $run->family->wait_for(sub { $self->is_readable(0) }, $run->{bound} * ($waits || 1));
         return $self->hear;
     }
 
