@@ -17,7 +17,7 @@ require(catfile($root, 'inc', 'Probe.pm'));
 
 # Those that need a kernel run on every method of every backend, the others once. The longest come first.
 my @on_every_backend = qw(fork process faults io turn isolate signals wakeup);
-my @once             = qw(model interest timers hooks errors);
+my @once             = qw(model interest timers hooks disown errors);
 
 # Calls of the core that faults.c takes over.
 my @wrapped = qw(malloc calloc realloc free poll waitid waitpid sigaction sigprocmask pthread_atfork epoll_create1

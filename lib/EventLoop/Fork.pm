@@ -117,14 +117,20 @@ __END__
 
 =head1 NAME
 
-EventLoop::Fork - fork correctly under an event loop
+EventLoop::Fork - fork correctly under any event loop
 
 =head1 SYNOPSIS
 
-    use EventLoop::Fork;
+    use EventLoop::Fork qw(at_fork guard);
     use EventLoop::Fork::Loop;
 
-    my $loop = EventLoop::Fork::Loop->new;
+    my $loop = EventLoop::Fork::Loop->new;    # or one of IO::Async, EV, AnyEvent, Mojo::IOLoop
+
+    my $hook = at_fork(
+        name    => 'numbers',
+        prepare => sub { print "a fork comes\n" },
+        child   => sub { print "in the child\n" },
+    );
 
     my $child = EventLoop::Fork->fork(
         loop    => $loop,
@@ -141,8 +147,8 @@ EventLoop::Fork - fork correctly under an event loop
 =head1 DESCRIPTION
 
 A program on an event loop that forks shares more with its child than it means to: the loop object, the kernel object
-behind it, signal handlers and masks, pending signals, random numbers, buffered output. This distribution forks so that
-parent and child each have their own.
+behind it, signal handlers and masks, pending signals, random numbers, buffered output, connections. This distribution
+forks so that parent and child each have their own. L<EventLoop::Fork::ForkSafety> says what is safe and what is not.
 
 =over 4
 
@@ -154,11 +160,31 @@ The loop: libev, libevent or poll behind one interface.
 
 The same for programs on IO::Async.
 
+=item L<EventLoop::Fork::Adapter>
+
+What is known of the loops of others, and how to teach it another one.
+
+=item L<EventLoop::Fork::Guard>
+
+What a child must not touch: database handles, sockets, streams.
+
 =item L<EventLoop::Fork::Test::Loop>
 
-The tests that a loop must pass, for authors of backends.
+The tests that a loop or an adapter must pass, for their authors.
 
 =back
+
+=head1 SWITCHES
+
+    use EventLoop::Fork -io_async;
+
+C<fork>, C<watch_process> and C<watch_child> of every IO::Async loop class go through this module, with IO::Async's
+contract. Also for a program that does not know: C<perl -MEventLoop::Fork=-io_async program.pl>.
+
+    use EventLoop::Fork -isolate;
+
+In the child of perl's own C<fork>, too, each inherited epoll descriptor of an unknown library is replaced by an empty
+one. Not for programs that become a daemon with such a library's loop: its watches would be gone.
 
 =head1 CLASS METHODS
 
@@ -166,29 +192,105 @@ The tests that a loop must pass, for authors of backends.
 
     my $child = EventLoop::Fork->fork(code => sub { ... }, %options);
 
-As C<fork> of L<EventLoop::Fork::Loop>, with the same options, and:
+Forks, and runs C<code> in the child, which is cleaned first as C<fork> of L<EventLoop::Fork::Loop> describes. Returns an
+L<EventLoop::Fork::Child>. The options:
 
 =over 4
 
-=item C<loop>
-
-A loop of this distribution. The default is the one that IO::Async uses, if it is ours, or one that is made on first use.
-
 =item C<code>
 
-Gets the L<EventLoop::Fork::Child>; its C<loop> is a new loop.
+Gets the L<EventLoop::Fork::Child>. What it returns, 0 to 255, is the exit code.
+
+=item C<loop>
+
+An object of a loop, or its class: L<EventLoop::Fork::Loop>, any class of L<IO::Async::Loop>, L<EV> (C<EV::default_loop>,
+or an L<EV::Loop|EV>), C<AnyEvent>, L<Mojo::IOLoop>, or what an adapter has been registered for. The default is the one
+in use. If several are, all of them are safe in the child, one is chosen, and a warning says which.
 
 =item C<on_exit>
 
-Gets the L<EventLoop::Fork::Child> and the wait status.
+Called through that loop when the child has ended, with the L<EventLoop::Fork::Child> and the wait status. Statuses of
+other children are left alone.
+
+=item C<loop_in_child>
+
+C<fresh>, the default: the child's C<loop> is a new one of the same family; no inherited watch fires. C<keep>: the
+inherited loop and its watches go on in the child, on kernel objects of its own, and in the parent. Signal handlers stay
+then, unless C<keep_signals> says otherwise.
+
+=item C<name>
+
+For messages about the child.
+
+=item C<keep_signals>, C<keep_srand>
+
+As in L<EventLoop::Fork::Loop>.
 
 =back
 
-Returns an L<EventLoop::Fork::Child>.
+=head1 FUNCTIONS
+
+Exported on request.
+
+=head2 at_fork
+
+    my $hook = at_fork(
+        name       => 'flags',
+        prepare    => sub { ... },
+        parent     => sub { ... },
+        child      => sub { ... },
+        object     => $client,
+        priority   => 50,
+        timeout    => 5,
+        on_failure => 'report',
+    );
+
+Calls the code around every fork of this process after which Perl code goes on in the child: of this module, perl's own
+C<fork>, C<open> to C<-|> or C<|->, L<IPC::Open3>. Not for C<system>, backticks, and C<open> with a command. Returns an
+L<EventLoop::Fork::Hook>.
+
+=over 4
+
+=item C<prepare>, C<parent>, C<child>
+
+Called before the fork; after it in the parent, also when the fork failed; after it in the child. One of them is
+needed.
+
+=item C<object>
+
+Passed to the callbacks. The hook does not keep it, and goes with it: let the callbacks not hold it either.
+
+=item C<priority>
+
+0 to 100, 50 if it is not given. C<prepare> runs from high to low, the others from low to high.
+
+=item C<timeout>
+
+Seconds. A C<child> callback that takes longer is reported on STDERR, and goes on.
+
+=item C<on_failure>
+
+A callback that dies is reported on STDERR with the hook's name and place, and the fork goes on. With C<cancel>, when
+C<prepare> dies, there is no fork: C<fork> of this module throws C<EVF_ECANCELED>, perl's own returns undef with C<$!>
+ECANCELED.
+
+=back
+
+A hook may register and cancel hooks; a new one takes part in the next fork. C<fork> of this module throws C<EVF_EBUSY>
+inside a hook; perl's own works there, without hooks.
+
+A fork by C code is noticed in the child. Its hooks run when Perl goes on there, but for those with C<prepare>, which are
+named in a warning.
+
+=head2 guard
+
+    guard($dbh);
+
+The child will neither speak on it nor close it politely. See L<EventLoop::Fork::Guard>.
 
 =head1 SEE ALSO
 
-L<EventLoop::Fork::Loop>, L<EventLoop::Fork::Child>, L<EventLoop::Fork::Error>
+L<EventLoop::Fork::ForkSafety>, L<EventLoop::Fork::Child>, L<EventLoop::Fork::Hook>, L<EventLoop::Fork::Error>
 
 =head1 LICENSE
 

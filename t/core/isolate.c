@@ -13,6 +13,7 @@
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 static int fds[2];
 
@@ -302,8 +303,60 @@ static void prepared_and_not_forked(void) {
     close_pair(fds);
 }
 
+/* ---- In raw forks, too -------------------------------------------------------------------------------------- */
+
+static void isolated_always(void) {
+    make_pair(fds);
+    int epoll_fd = make_epoll(0);
+    for (int always = 1; always >= 0; always--) {
+        struct tester tester;
+        evf_fork_isolate_always(always != 0);
+        if (fork_tester(&tester)) {
+            CHECK(always ? is_empty(epoll_fd) : has_socket(epoll_fd));
+            leave(&tester);
+        }
+        check_tester(&tester);
+        CHECK(reports(epoll_fd));
+    }
+    (void)close(epoll_fd);
+    close_pair(fds);
+}
+
+/* ---- io_uring ----------------------------------------------------------------------------------------------- */
+
+static int open_ring(void) {
+    struct { uint32_t words[30]; } parameters; /* struct io_uring_params (io_uring_setup(2)) */
+    memset(&parameters, 0, sizeof parameters);
+    return (int)syscall(425, 4, &parameters);
+}
+
+static void rings_are_found(void) {
+    int found[4] = {-1, -1, -1, -1};
+    make_pair(fds);
+    int epoll_fd = make_epoll(0), ring_fd = open_ring();
+    if (ring_fd < 0) {
+        CHECK_INT(evf_fork_find_rings(found, COUNT_OF(found)), 0);
+        tap_skip("the kernel lets us have no ring");
+    } else {
+        CHECK_INT(evf_fork_find_rings(found, COUNT_OF(found)), 1);
+        CHECK_INT(found[0], ring_fd);
+        int second_fd = fcntl(ring_fd, F_DUPFD, 90);
+        CHECK_INT(evf_fork_find_rings(found, 1), 2);
+        CHECK_INT(found[1], -1);
+        CHECK_INT(evf_fork_find_rings(found, COUNT_OF(found)), 2);
+        CHECK_INT(found[1], second_fd);
+        (void)close(second_fd);
+        (void)close(ring_fd);
+        CHECK_INT(evf_fork_find_rings(found, COUNT_OF(found)), 0);
+    }
+    (void)close(epoll_fd);
+    close_pair(fds);
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
+        TAP_TEST(isolated_always, "on request an instance is replaced after a raw fork, too"),
+        TAP_TEST(rings_are_found, "io_uring rings are found"),
         TAP_TEST(replaced, "each instance is replaced under its number; the parent's has what it had"),
         TAP_TEST(counted, "the number of instances is returned"),
         TAP_TEST(loops_are_not_counted, "those of our loops are closed before"),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -641,11 +642,60 @@ static void freed_before(void) {
 EACH_BOTH_WAYS(X)
 #undef X
 
+/* ---- Without a loop ----------------------------------------------------------------------------------------- */
+
+static bool is_readable(int fd) {
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) == 1;
+}
+
+static void without_a_loop(void) {
+    int wait_status = 4711;
+    struct waiting_child child = waiting_child(3);
+    int fd = evf_process_open(child.pid);
+    if (has_pidfds()) {
+        CHECK(fd >= 0 && !is_readable(fd));
+        CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    } else {
+        CHECK_INT(fd, EVF_ENOTSUP);
+        fd = -1;
+    }
+    CHECK_INT(evf_process_reap(child.pid, fd, &wait_status), 0);
+    CHECK_INT(wait_status, 4711);
+    release(&child);
+    wait_for_end(child.pid);
+    if (fd >= 0) CHECK(is_readable(fd));
+    CHECK_INT(evf_process_reap(child.pid, fd, &wait_status), 1);
+    CHECK_INT(wait_status, 3 << 8);
+    if (fd >= 0) (void)close(fd);
+}
+
+static void without_a_loop_and_pidfds(void) {
+    int wait_status = 4711;
+    evf_process_use_pidfd(false);
+    pid_t pid = ended_child(5);
+    CHECK_INT(evf_process_open(pid), EVF_ENOTSUP);
+    CHECK_INT(evf_process_reap(pid, -1, &wait_status), 1);
+    CHECK_INT(wait_status, 5 << 8);
+    CHECK_INT(evf_process_reap(pid, -1, &wait_status), 1); /* somebody has it */
+    CHECK_INT(wait_status, -1);
+    evf_process_use_pidfd(true);
+}
+
+static void open_strangers(void) {
+    CHECK_INT(evf_process_open(getppid()), EVF_ECHILD);
+    CHECK_INT(evf_process_open(0), EVF_ECHILD);
+    CHECK_INT(evf_process_open(-1), EVF_ECHILD);
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
 #define X(name, promise) {#name, promise, name##_both_ways},
         EACH_BOTH_WAYS(X)
 #undef X
+        TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
+        TAP_TEST(without_a_loop_and_pidfds, "the same where there is none"),
+        TAP_TEST(open_strangers, "not of others"),
         TAP_TEST(no_needless_wait, "without process descriptors SIGCHLD tells, and the loop looks now and then"),
         TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),
     };

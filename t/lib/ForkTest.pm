@@ -17,7 +17,7 @@ use Time::HiRes ();
 
 our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program every_loop_says has_module
     in_child in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp
-    start_program thaw_from wait_until);
+    start_program thaw_from under_valgrind wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
@@ -325,11 +325,14 @@ sub signal_state {
     return { blocked => $state{Blk}, ignored => $state{Ign}, caught => $state{Cgt} };
 }
 
-# Linux 6.15 and later tell the status of a child that somebody else has reaped.
+# Linux 6.15 and later tell the status of a child that somebody else has reaped, by its pidfd. There is none under
+# valgrind.
 sub kernel_has_exit_info {
     my ($major, $minor) = (POSIX::uname())[2] =~ /\A(\d+)\.(\d+)/;
-    return $^O eq 'linux' && ($major > 6 || $major == 6 && $minor >= 15);
+    return $^O eq 'linux' && !under_valgrind() && ($major > 6 || $major == 6 && $minor >= 15);
 }
+
+sub under_valgrind { return ($ENV{EVF_TEST_TOOL} // '') eq 'valgrind' }
 
 # ---- Programs in a perl of their own --------------------------------------------------------------------------------
 

@@ -241,6 +241,8 @@ enum {
     EVF_FORK_KEEP_LOOPS = 2    /* the loops of this core go on in the child, on kernel objects of their own */
 };
 
+/* Blocks all signals but the synchronous faults, until evf_fork_restore_mask. */
+int evf_fork_block_signals(sigset_t *ret_old_mask);
 /* Around a fork that is followed by evf_fork_child_begin: blocks all signals but the synchronous faults, and finds what
  * the child must isolate. */
 int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask);

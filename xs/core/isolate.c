@@ -1,7 +1,7 @@
 /* Isolation of inherited kernel objects. An epoll instance is one object that parent and child share: what the child
  * adds or removes, the parent gains or loses. In the child each one is replaced, under its own number, by a fresh and
- * empty one; late calls of whichever library owns it then change nothing but the child. io_uring rings can only be
- * found. Single descriptors are disowned on request. */
+ * empty one; late calls of whichever library owns it then change nothing but the child. The numbers of kqueues, which do
+ * not come along, are kept taken. io_uring rings can only be found. Single descriptors are disowned on request. */
 #include "epoll.h"
 #include "internal.h"
 
@@ -187,7 +187,62 @@ size_t evf_fork_find_rings(int *fds, size_t size) {
     return rings.count;
 }
 
-#else /* kqueues do not survive a fork: there is nothing to share */
+#elif defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__) || defined(__APPLE__)
+#include <sys/event.h>
+#include <sys/time.h>
+
+/* A kqueue does not survive a fork (kqueue(2)): in the child its number is free, and what is opened next gets it. The
+ * library that owned it does not know, and would close or change somebody's file. So the number is taken by a fresh,
+ * empty one. */
+enum { MOST_NUMBERS = 256, WIDEST_GAP = 1024 };
+
+static int numbers[MOST_NUMBERS];
+static size_t numbers_count;
+
+/* Asks for no event: what is no kqueue answers EBADF. */
+static bool is_kqueue(int fd) {
+    const struct timespec at_once = {0, 0};
+    return kevent(fd, NULL, 0, NULL, 0, &at_once) == 0;
+}
+
+int evf__isolate_prepare(void) {
+    numbers_count = 0;
+    for (int fd = 0, gap = 0; gap < WIDEST_GAP && numbers_count < MOST_NUMBERS; fd++) {
+        if (is_kqueue(fd)) {
+            numbers[numbers_count++] = fd;
+            gap = 0;
+        } else {
+            gap = fcntl(fd, F_GETFD) < 0 ? gap + 1 : 0;
+        }
+    }
+    return 0;
+}
+
+static int occupy(int fd) {
+    if (fcntl(fd, F_GETFD) >= 0) return EVF_EEXIST; /* somebody's new file */
+    const int fresh_fd = kqueue();
+    if (fresh_fd < 0) return EVF_ESYSTEM;
+    if (fresh_fd != fd) {
+        const int copy = dup2(fresh_fd, fd);
+        (void)close(fresh_fd);
+        if (copy < 0) return EVF_ESYSTEM;
+    }
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? EVF_ESYSTEM : 0;
+}
+
+int evf__isolate_all(void) {
+    int count = 0;
+    for (size_t i = 0; i < numbers_count; i++) count += occupy(numbers[i]) == 0;
+    numbers_count = 0;
+    return count;
+}
+
+size_t evf_fork_find_rings(int *fds, size_t size) {
+    (void)fds, (void)size;
+    return 0;
+}
+
+#else /* neither epoll nor kqueue: nothing is shared */
 
 int evf__isolate_prepare(void) {
     return 0;

@@ -99,6 +99,12 @@ the end of the hook's C<object>, removes it.
 
 =head1 METHODS
 
+=head2 register
+
+    my $hook = EventLoop::Fork::Hook->register(child => sub { ... }, %options);
+
+What C<at_fork> does.
+
 =head2 cancel
 
 The hook is not called any more, from now on, also in a fork under way.
