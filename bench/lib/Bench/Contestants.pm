@@ -69,7 +69,7 @@ my @CONTESTANTS = (
         my $class = "IO::Async::Loop::$_";
         _family(
             'f-io-' . lc, $class,
-            sub { local $IO::Async::Loop::LOOP = $class; Bench::Families::io_async() },
+            sub { Bench::Families::io_async($class) },
             sub { $class->new }, $class
         )
     } qw(Poll Epoll),

@@ -98,8 +98,9 @@ sub mojo {
 }
 
 sub io_async {
-    my $loop  = IO::Async::Loop->new;
-    my $start = sub {
+    my ($class) = @_;
+    my $loop    = $class->new;
+    my $start   = sub {
         my ($ended) = @_;
         $loop->fork(code => sub { return EXIT_CODE }, on_exit => sub { $ended->($_[1]) });
     };

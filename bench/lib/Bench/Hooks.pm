@@ -10,8 +10,6 @@ use warnings;
 use POSIX       ();
 use Time::HiRes qw(clock_gettime CLOCK_PROCESS_CPUTIME_ID);
 
-use Bench::Measure ();
-
 use constant {
     HOOKS   => 100,
     OBJECTS => 10_000,
@@ -63,7 +61,8 @@ sub _fork {
     return ($parent, unpack 'd', $text);
 }
 
-# What forks with the hooks take more than those without: of the parent and of the child.
+# What forks with the hooks take more than those without: of the parent and of the child. Bench::Measure is loaded: it
+# measures us.
 sub _difference {
     my ($register) = @_;
     pipe my $reader, my $writer or die "pipe: $!\n";
