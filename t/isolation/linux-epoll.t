@@ -1,4 +1,4 @@
-# The checks of t/isolation on ...
+# What a child may do to its parent, and its parent to it, on an epoll object whose owner no adapter knows: see ForkSafety.pod.
 use strict;
 use warnings;
 

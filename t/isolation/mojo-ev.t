@@ -1,4 +1,4 @@
-# The checks of t/isolation on ...
+# What a child may do to its parent, and its parent to it, on Mojo::IOLoop on EV: see ForkSafety.pod.
 use strict;
 use warnings;
 
