@@ -29,6 +29,8 @@ my @registered;    # classes of other authors; asked first
 my @CONTRACT = qw(family is_loaded is_in_use accepts new renew rearm loop watch_io unwatch_io watch_time unwatch_time run
     stop loop_for_child);
 
+sub contract { return @CONTRACT }
+
 sub register {
     my ($class) = @_;
     my @missing = grep { !$class->can($_) } @CONTRACT;

@@ -19,8 +19,8 @@ use Socket qw(AF_INET AF_UNIX INADDR_LOOPBACK PF_UNSPEC SOCK_DGRAM SOCK_STREAM S
 use Test::More  ();
 use Time::HiRes ();
 
-our @EXPORT    = qw(run_tests);
-our @EXPORT_OK = qw(run_tests suites tests);
+our @EXPORT    = qw(run_tests run_adapter_tests);
+our @EXPORT_OK = qw(run_tests suites tests run_adapter_tests);
 
 # A memory checker makes all slow.
 use constant SLOW => $ENV{EVF_TEST_SLOW} ? 1 : 0;
@@ -2871,6 +2871,12 @@ sub run_suite {
     );
 }
 
+# The other contract: how a fork deals with the loops of other people.
+sub run_adapter_tests {
+    require EventLoop::Fork::Test::Adapter;
+    goto &EventLoop::Fork::Test::Adapter::run_adapter_tests;
+}
+
 1;
 
 __END__
@@ -2938,6 +2944,12 @@ C<EVENTLOOP_FORK_TEST_SEED>, or another one each time. It is printed, so that a 
 A name that does not exist is an exception.
 
 The environment variable C<EVF_TEST_SLOW>, if it is true, allows ten times as long for everything, as under valgrind.
+
+=head2 run_adapter_tests
+
+    run_adapter_tests($code);
+
+Exported by default. The tests of an adapter, for the loop that the code returns: see L<EventLoop::Fork::Test::Adapter>.
 
 =head2 suites
 

@@ -1,0 +1,430 @@
+package EventLoop::Fork::Test::Adapter;
+
+# The contract of an adapter as tests, for any family of loops. It forks through EventLoop::Fork and by perl's own fork,
+# and looks at both sides. EventLoop::Fork::Test::Loop exports run_adapter_tests, which is here.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use Carp                      qw(croak);
+use EventLoop::Fork           ();
+use EventLoop::Fork::Adapter  ();
+use EventLoop::Fork::Test::Loop ();
+use POSIX                     ();
+use Scalar::Util              qw(blessed);
+use Test::More                ();
+
+{
+    no strict 'refs';
+    *$_ = EventLoop::Fork::Test::Loop->can($_) for qw(give is is_list now ok pipe_pair take words_of);
+}
+
+# Seconds. What is due must come within the bound; what must not come is given QUIET to do so.
+our $bound = EventLoop::Fork::Test::Loop::EVENT_BOUND();
+use constant {
+    QUIET => 0.1,
+    STEP  => 0.02,
+};
+
+my @tests;
+my ($make_loop, $adapter);    # of the run under way
+
+sub contract {
+    my ($name, $promise, $code) = @_;
+    push @tests, { name => $name, promise => $promise, code => $code };
+    return;
+}
+
+# ---- Turning the loop -----------------------------------------------------------------------------------------------
+
+sub new_adapter { return EventLoop::Fork::Adapter::for_loop($_[0]) }
+
+sub run_for {
+    my ($seconds, $on) = @_;
+    $on ||= $adapter;
+    $on->watch_time($seconds, sub { $on->stop });
+    $on->run;
+    return;
+}
+
+# False: it did not come within the bound.
+sub wait_until {
+    my ($condition, $on) = @_;
+    my $deadline = now() + $bound;
+    until ($condition->()) {
+        return 0 if now() > $deadline;
+        run_for(STEP, $on);
+    }
+    return 1;
+}
+
+# A pipe that is watched: what came, and how to write and end it.
+sub watched_pipe {
+    my ($on) = @_;
+    $on ||= $adapter;
+    my ($reader, $writer) = pipe_pair();
+    $reader->blocking(0);    # for a loop that calls back for nothing
+    my %watched = (got => '', writer => $writer, reader => $reader);
+    my $id = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
+    @watched{qw(id end)} = ($id, sub { $on->unwatch_io($id) });
+    return \%watched;
+}
+
+# ---- Children -------------------------------------------------------------------------------------------------------
+
+# A child of a fork through us: code gets the child's adapter, and returns words. The parent goes on in the loop, and
+# may act when the child says that it is ready.
+sub child_says {
+    my ($code, %options) = @_;
+    my ($reader, $writer) = pipe_pair();
+    my ($status, $calls) = (undef, 0);
+    my $meanwhile = delete $options{meanwhile};
+    my $text      = '';
+    my $child     = EventLoop::Fork->fork(
+        loop => $adapter->loop,
+        %options,
+        code => sub {
+            my ($self) = @_;
+            alarm 3 * $bound;
+            my @words;
+            eval { @words = $code->(new_adapter($self->loop), $writer, $self); 1 } or @words = ("died: $@");
+            give($writer, join '', map { "$_\n" } @words) if @words;
+            return 0;
+        },
+        on_exit => sub { $status = $_[1]; $calls++ },
+    );
+    close $writer;
+    # After the fork: a child that keeps its watchers would take its own words.
+    my $id = $adapter->watch_io($reader, sub { $text .= take($reader) });
+    if ($meanwhile) {
+        wait_until(sub { $text =~ s/\Aready\n// }) or Test::More::diag('the child did not get ready');
+        $meanwhile->();
+    }
+    my $has_ended = wait_until(sub { defined $status });
+    ok($has_ended, 'the end of the child arrives') or $child->kill('KILL');
+    $text .= take($reader) if $has_ended && _is_readable($reader);
+    $adapter->unwatch_io($id);
+    my @words = split /\n/, $text;
+    push @words, "(wait status $status)" if $status;
+    push @words, "(on_exit was called $calls times)" if $calls > 1;
+    return @words;
+}
+
+sub _is_readable {
+    my ($handle) = @_;
+    vec(my $bits = '', fileno $handle, 1) = 1;
+    return select $bits, undef, undef, 0;
+}
+
+# The loop that a child has works.
+sub works {
+    my ($on) = @_;
+    my $pipe  = watched_pipe($on);
+    my $fired = 0;
+    $on->watch_time(0.001, sub { $fired++ });
+    give($pipe->{writer}, 'w');
+    my $is_well = wait_until(sub { $pipe->{got} eq 'w' && $fired == 1 }, $on);
+    $pipe->{end}->();
+    return $is_well ? 'works' : "got '$pipe->{got}', timers $fired";
+}
+
+# ---- The contract ---------------------------------------------------------------------------------------------------
+
+contract class => 'for_loop answers with the adapter, which has every method' => sub {
+    my $class = ref $adapter;
+    ok($adapter->isa('EventLoop::Fork::Adapter'), "$class is an EventLoop::Fork::Adapter");
+    my @missing = grep { !$adapter->can($_) } EventLoop::Fork::Adapter::contract();
+    is_list(\@missing, [], 'no method is missing');
+    ok(length $class->family,              'the family has a name');
+    ok($class->is_loaded,                  'its library is loaded');
+    ok($class->accepts($adapter->loop),    'it accepts its loop');
+    ok(!$class->accepts('No::Such::Loop'), 'it does not accept what is none');
+    ok(!$class->accepts(bless {}, 'EventLoop::Fork::Test::Adapter::NoLoop'), 'nor an object of another class');
+};
+
+contract io => 'a readable handle calls back, and only a readable one' => sub {
+    my ($one, $other) = map { watched_pipe() } 1, 2;
+    run_for(QUIET);
+    is($one->{calls}, undef, 'not before there is something to read');
+    give($one->{writer}, 'a');
+    ok(wait_until(sub { $one->{got} eq 'a' }), 'then it does');
+    is($other->{calls}, undef, 'the other one does not');
+    give($_->{writer}, 'b') for $one, $other;
+    ok(wait_until(sub { $one->{got} eq 'ab' && $other->{got} eq 'b' }), 'again, and both');
+    close $one->{writer};
+    my $calls = $one->{calls};
+    ok(wait_until(sub { $one->{calls} > $calls }), 'the end of a pipe is readable');
+    $_->{end}->() for $one, $other;
+};
+
+contract unwatch_io => 'an unwatched handle does not call back' => sub {
+    my $pipe = watched_pipe();
+    $pipe->{end}->();
+    give($pipe->{writer});
+    run_for(QUIET);
+    is($pipe->{calls}, undef, 'unwatched before');
+    my ($reader, $writer) = pipe_pair();
+    my ($calls, $id) = (0);
+    $id = $adapter->watch_io($reader, sub { $calls++; $adapter->unwatch_io($id) });
+    give($writer);
+    ok(wait_until(sub { $calls }), 'watched again, it does');
+    run_for(QUIET);
+    is($calls, 1, 'unwatched in its own callback');
+};
+
+contract held => 'a watch goes on when the adapter object goes' => sub {
+    my $own   = new_adapter($adapter->loop);
+    my $pipe  = watched_pipe($own);
+    my $fired = 0;
+    $own->watch_time(0.001, sub { $fired++ });
+    my $id = $pipe->{id};
+    $pipe->{end} = sub { $adapter->unwatch_io($id) };
+    undef $own;
+    give($pipe->{writer}, 'h');
+    ok(wait_until(sub { $pipe->{got} eq 'h' && $fired }), 'both call back');
+    $pipe->{end}->();
+};
+
+contract time => 'a timer fires once, not early, and in order' => sub {
+    my ($start, @fired) = (now());
+    for my $after (0.06, 0.02, 0.04, 0) {
+        $adapter->watch_time($after, sub { push @fired, [ $after, now() - $start ] });
+    }
+    ok(wait_until(sub { @fired >= 4 }), 'all fire');
+    run_for(QUIET);
+    is_list([ map { $_->[0] } @fired ], [ 0, 0.02, 0.04, 0.06 ], 'once, and in order');
+    # Some loops count in milliseconds.
+    is(scalar(grep { $_->[1] < $_->[0] - 0.002 } @fired), 0, 'none is early');
+};
+
+contract unwatch_time => 'an unwatched timer does not fire' => sub {
+    my @fired;
+    my $id = $adapter->watch_time(0.01, sub { push @fired, 'unwatched' });
+    my ($second, $first);
+    $first  = $adapter->watch_time(0.02, sub { push @fired, 'first'; $adapter->unwatch_time($second) });
+    $second = $adapter->watch_time(0.03, sub { push @fired, 'second' });
+    $adapter->unwatch_time($id);
+    run_for(QUIET);
+    is_list(\@fired, ['first'], 'neither before nor from another callback');
+};
+
+contract run => 'run blocks until stop, and may be run again' => sub {
+    my $start = now();
+    my $fired = 0;
+    $adapter->watch_time(0.05, sub { $fired++; $adapter->stop });
+    $adapter->run;
+    is($fired, 1, 'it came back');
+    ok(now() - $start >= 0.045, 'and not before stop');
+    $adapter->watch_time(0, sub { $fired++; $adapter->stop });
+    $adapter->run;
+    is($fired, 2, 'a second run, too');
+};
+
+contract fork => 'the end of a child arrives once, with its status, through the loop' => sub {
+    my (@ends, @children);
+    for my $code (0, 3, 'KILL') {
+        push @children, EventLoop::Fork->fork(
+            loop    => $adapter->loop,
+            code    => sub { kill KILL => $$ if $code eq 'KILL'; return $code },
+            on_exit => sub { my ($child, $status) = @_; push @ends, $child->pid . " $status" },
+        );
+    }
+    ok(wait_until(sub { @ends >= 3 }), 'all arrive');
+    run_for(QUIET);
+    my @expected = map { $_->pid } @children;
+    is_list([ sort @ends ], [ sort map { "$expected[$_] " . (0, 3 << 8, 9)[$_] } 0 .. 2 ], 'each its own');
+};
+
+contract child_loop => 'the loop of a child works, is new, and of the same family' => sub {
+    my @words = child_says(
+        sub {
+            my ($own) = @_;
+            return (ref $own, works($own));
+        }
+    );
+    is_list(\@words, [ ref $adapter, 'works' ], 'in the child');
+    is(works($adapter), 'works', 'the one of the parent goes on');
+};
+
+contract renew => 'no inherited watcher fires in a child, whatever is ready; those of the parent go on' => sub {
+    my ($ready, $later) = map { watched_pipe() } 1, 2;
+    my $fired = 0;
+    my $me    = $$;
+    my $told;
+    $adapter->watch_time(0.01, sub { $fired++; $told->("timer\n") if $$ != $me });
+    give($ready->{writer}, 'r');    # is ready at the fork, and seen by nobody
+    my @words = child_says(
+        sub {
+            my ($own, $writer) = @_;
+            $told = sub { give($writer, @_) };
+            run_for(2 * QUIET, $own);
+            my @seen = ((map { $_->{got} } $ready, $later), works($own));
+            return join ' ', map { "'$_'" } @seen;
+        }
+    );
+    is_list(\@words, [qw('' '' 'works')], 'the child runs its loop, and hears nothing of its parent');
+    give($later->{writer}, 'l');
+    ok(wait_until(sub { $ready->{got} eq 'r' && $later->{got} eq 'l' && $fired }), 'the parent hears all');
+    run_for(QUIET);
+    is($fired, 1, 'its timer fires once');
+    $_->{end}->() for $ready, $later;
+};
+
+contract stale => 'a child that unwatches what it has inherited disturbs nobody' => sub {
+    my ($one, $other) = map { watched_pipe() } 1, 2;
+    run_for(0);
+    my $timed = 0;
+    my $timer = $adapter->watch_time(4 * QUIET, sub { $timed++ });
+    my @words = child_says(
+        sub {
+            my ($own) = @_;
+            eval { $one->{end}->(); 1 }                  or return "unwatch_io: $@";
+            eval { $adapter->unwatch_time($timer); 1 } or return "unwatch_time: $@";
+            close $one->{reader};
+            my $files = watched_pipe($own);    # under a number that its parent watches
+            run_for(QUIET, $own);
+            undef $other;
+            return works($own);
+        }
+    );
+    is_list(\@words, ['works'], 'in the child');
+    give($_->{writer}, 's') for $one, $other;
+    ok(wait_until(sub { $one->{got} eq 's' && $other->{got} eq 's' && $timed }), 'the watches of the parent work');
+    $_->{end}->() for $one, $other;
+};
+
+contract in_callback => 'a fork in a callback is a fork like others' => sub {
+    my $pipe = watched_pipe();
+    my @words;
+    my $done = 0;
+    $adapter->watch_time(
+        0,
+        sub {
+            my ($reader, $writer) = pipe_pair();
+            EventLoop::Fork->fork(
+                loop    => $adapter->loop,
+                code    => sub { alarm 3 * $bound; give($writer, works(new_adapter($_[0]->loop)) . "\n"); return 0 },
+                on_exit => sub { @words = split /\n/, take($reader); $done++ },
+            );
+            close $writer;
+        }
+    );
+    ok(wait_until(sub { $done }), 'the end of the child arrives');
+    is_list(\@words, ['works'], 'the loop of the child works');
+    give($pipe->{writer}, 'p');
+    ok(wait_until(sub { $pipe->{got} eq 'p' }), 'and that of the parent');
+    $pipe->{end}->();
+};
+
+contract generations => 'a child may fork in its turn' => sub {
+    my @words = child_says(
+        sub {
+            my ($own) = @_;
+            my ($status, $grandchild);
+            my ($reader, $writer) = pipe_pair();
+            EventLoop::Fork->fork(
+                loop    => $own->loop,
+                code    => sub { give($writer, works(new_adapter($_[0]->loop))); return 5 },
+                on_exit => sub { $status = $_[1] },
+            );
+            close $writer;
+            wait_until(sub { defined $status }, $own);
+            return ('grandchild ' . take($reader), 'exit ' . ($status >> 8), works($own));
+        }
+    );
+    is_list(\@words, [ 'grandchild works', 'exit 5', 'works' ], 'all three work');
+};
+
+contract keep => "with loop_in_child => 'keep' the inherited watchers go on in the child; those of the parent, too" => sub {
+    my ($for_child, $for_parent) = map { watched_pipe() } 1, 2;
+    my $fired = 0;
+    $adapter->watch_time(2 * QUIET, sub { $fired++ });
+    run_for(0);
+    my @words = child_says(
+        sub {
+            my ($own, $writer) = @_;
+            give($writer, "ready\n");
+            wait_until(sub { $for_child->{got} ne '' && $fired }, $own);
+            return ("got $for_child->{got}", "timer $fired", works($own));
+        },
+        loop_in_child => 'keep',
+        meanwhile     => sub { $for_child->{end}->(); give($for_child->{writer}, 'k') },
+    );
+    is_list(\@words, [ 'got k', 'timer 1', 'works' ], 'in the child');
+    give($for_parent->{writer}, 'p');
+    ok(wait_until(sub { $for_parent->{got} eq 'p' && $fired == 1 }), 'in the parent');
+    $for_parent->{end}->();
+};
+
+contract raw => 'in a child of a raw fork the loop goes on, as in a daemon; that of the parent, too' => sub {
+    my ($for_child, $for_parent) = map { watched_pipe() } 1, 2;
+    run_for(0);
+    my ($reader, $writer) = pipe_pair();
+    my ($ready,  $told)   = pipe_pair();
+    my $pid = fork;
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        alarm 3 * $bound;
+        my @words;
+        eval {
+            give($told, 'r');
+            wait_until(sub { $for_child->{got} ne '' });
+            @words = ("got $for_child->{got}", works($adapter));
+            1;
+        } or @words = ("died: $@");
+        give($writer, join '', map { "$_\n" } @words);
+        POSIX::_exit(0);
+    }
+    close $_ for $writer, $told;
+    take($ready);
+    $for_child->{end}->();
+    give($for_child->{writer}, 'd');
+    is_list([ words_of($pid, $reader) ], [ 'got d', 'works' ], 'in the child');
+    give($for_parent->{writer}, 'p');
+    ok(wait_until(sub { $for_parent->{got} eq 'p' }), 'in the parent');
+    $for_parent->{end}->();
+};
+
+# ---- Running them ---------------------------------------------------------------------------------------------------
+
+sub adapter_tests {
+    return map { { name => $_->{name}, promise => $_->{promise} } } @tests;
+}
+
+sub run_adapter_tests {
+    my ($constructor, @options) = @_;
+    ref $constructor eq 'CODE' or croak 'run_adapter_tests needs code that makes a loop';
+    my %options = @options == 1 && ref $options[0] ? %{ $options[0] } : @options;
+    my $skip    = delete $options{skip} || {};
+    my $only    = delete $options{only};
+    my %known   = map { $_->{name} => 1 } @tests;
+    for my $name (keys %$skip, @{ $only || [] }) {
+        $known{$name} or croak "No test '$name'";
+    }
+    my ($unknown) = sort keys %options;
+    croak "Unknown option '$unknown'" if defined $unknown;
+    my %wanted = map { $_ => 1 } @{ $only || [ keys %known ] };
+    for my $test (grep { $wanted{ $_->{name} } } @tests) {
+        my $reason = $skip->{ $test->{name} };
+        if (defined $reason) {
+        SKIP: { Test::More::skip("$test->{name}: $reason", 1) }
+            next;
+        }
+        Test::More::subtest("$test->{name}: $test->{promise}" => sub { _run_one($test, $constructor); Test::More::done_testing() });
+    }
+    return;
+}
+
+sub _run_one {
+    my ($test, $constructor) = @_;
+    $adapter = new_adapter($constructor->());
+    my $done  = eval { EventLoop::Fork::Test::Loop::guarded($test->{code}); 1 };
+    my $error = $@;
+    undef $adapter;
+    ok(0, "$test->{name}: died: $error") unless $done;
+    return;
+}
+
+1;
