@@ -41,13 +41,13 @@ my @FAMILIES = (
     },
     {
         label   => 'Mojo::Reactor::Poll',
-        modules => ['Mojo::IOLoop'],
+        modules => ['Mojolicious'],
         source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::Poll" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
         family  => 'Mojo',
     },
     {
         label   => 'Mojo::Reactor::EV',
-        modules => [ 'Mojo::IOLoop', 'EV' ],
+        modules => [ 'Mojolicious', 'EV' ],
         source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::EV" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
         family  => 'Mojo',
     },
