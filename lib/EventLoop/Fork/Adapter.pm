@@ -218,6 +218,7 @@ sub watch_process {
     weaken $adapter->{loop} if ref $adapter->{loop};
     my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $adapter };
     $process->{id} = $self->_hold($process, 1);
+    $process->{ev} = _ask_ev($process) if exists $INC{'EV.pm'};
     if (defined $fd) {
         open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
         weaken($process->{handle} = $handle);
@@ -230,9 +231,21 @@ sub watch_process {
     return $process->{id};
 }
 
+# EV takes the status of every child of the process once its default loop runs. It tells those who ask.
+use constant MOST_LOOKS => 20;
+
+sub _ask_ev {
+    my ($process) = @_;
+    weaken(my $weak = $process);
+    my $watcher = EV::child($process->{pid}, 0, sub { _end($weak, $_[0]->rstatus) if $weak });
+    $watcher->keepalive(0);
+    return $watcher;
+}
+
 sub unwatch_process {
     my ($self, $id) = @_;
     my $process = $self->_release($id) or return;
+    delete $process->{ev};
     my $adapter = $process->{adapter};
     return unless defined $adapter->{loop};
     $adapter->unwatch_io(delete $process->{io})      if defined $process->{io};
@@ -252,10 +265,21 @@ sub _look {
         return;
     }
     delete $process->{timer};    # has fired
+    # Gone, and EV is about to tell.
+    if ($wait_status == -1 && $process->{ev} && $process->{looks}++ < MOST_LOOKS) {
+        $process->{timer} = $adapter->watch_time(SHORTEST_LOOK, sub { _look($process) }) unless defined $fd;
+        return;
+    }
+    return _end($process, $wait_status);
+}
+
+sub _end {
+    my ($process, $wait_status) = @_;
+    my $adapter = $process->{adapter};
     my $handle = $process->{handle};
     $adapter->unwatch_process($process->{id});
     close $handle if $handle;
-    $process->{code}->($pid, $wait_status);
+    $process->{code}->($process->{pid}, $wait_status);
     return;
 }
 
