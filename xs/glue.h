@@ -134,8 +134,6 @@ int glue_signals_run_pending(void *data, bool *ran);
 
 struct glue_fork_options {
     SV *code, *on_exit, *name;
-    int (*run)(void *data); /* instead of code: returns the exit code */
-    void *data;
     bool keep_signals, keep_srand, keep_loops;
     SV *kept_family; /* the name of a foreign one, with keep_loops */
     bool wants_fd;   /* a process descriptor in fd */

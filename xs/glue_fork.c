@@ -152,7 +152,6 @@ static int exit_code_of(pTHX_ SV *value, SV *name) {
 }
 
 static int run_code(pTHX_ const struct glue_fork_options *options) {
-    if (options->run != NULL) return options->run(options->data) & 0xff;
     dSP;
     PUSHMARK(SP);
     int count = call_sv(options->code, G_SCALAR | G_EVAL);

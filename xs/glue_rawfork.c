@@ -29,13 +29,17 @@ static bool begin(pTHX) {
     return true;
 }
 
-static void end(pTHX_ bool is_child) {
+/* mask: to be restored when the child is safe, or NULL. */
+static void end(pTHX_ bool is_child, const sigset_t *mask) {
     const int saved_errno = errno;
-    if (!evf_hooks_are_running()) {
-        if (is_child) {
-            glue_fork_keep_place(aTHX);
-            glue_families_in_child(aTHX_ families, "raw", NULL);
-        }
+    const bool is_nested = evf_hooks_are_running();
+    if (is_child && !is_nested) {
+        if (mask != NULL) glue_signals_drop_pending(aTHX); /* the parent's; the child has had none yet */
+        glue_fork_keep_place(aTHX);
+        glue_families_in_child(aTHX_ families, "raw", NULL);
+    }
+    if (mask != NULL) evf_fork_restore_mask(mask);
+    if (!is_nested) {
         SvREFCNT_dec(families);
         families = NULL;
         evf_hooks_finish(is_child ? EVF_CHILD : EVF_PARENT);
@@ -43,12 +47,26 @@ static void end(pTHX_ bool is_child) {
     errno = saved_errno;
 }
 
-static OP *around(pTHX_ Perl_ppaddr_t op) {
-    const sig_atomic_t generation = evf_fork_generation;
-    under_way = WRAPPED;
-    OP *next = op(aTHX);
+struct wrapped {
+    sig_atomic_t generation; /* of the process before the fork */
+    sigset_t mask;
+};
+
+static void finish(pTHX_ void *data) {
+    const struct wrapped *wrapped = data;
     under_way = NONE;
-    end(aTHX_ evf_fork_generation != generation);
+    end(aTHX_ evf_fork_generation != wrapped->generation, &wrapped->mask);
+}
+
+/* Signals wait until the child is safe: a handler would tell the parent's loop. open throws when it cannot fork. */
+static OP *around(pTHX_ Perl_ppaddr_t op) {
+    struct wrapped wrapped = {.generation = evf_fork_generation};
+    if (evf_fork_block_signals(&wrapped.mask) < 0) (void)sigprocmask(SIG_BLOCK, NULL, &wrapped.mask);
+    under_way = WRAPPED;
+    ENTER;
+    SAVEDESTRUCTOR_X(finish, &wrapped);
+    OP *next = op(aTHX);
+    LEAVE;
     return next;
 }
 
@@ -135,7 +153,7 @@ static void in_parent(void) {
     dTHX;
     under_way = NONE;
     PL_op->op_ppaddr = PL_op->op_type == OP_FORK ? fork_with_hooks : open_with_hooks;
-    end(aTHX_ false);
+    end(aTHX_ false, NULL);
 }
 
 static void in_child(void) {
@@ -144,7 +162,7 @@ static void in_child(void) {
     if (under_way == INSIDE && PL_op->op_type == OP_FORK) {
         under_way = NONE;
         PL_op->op_ppaddr = fork_with_hooks;
-        end(aTHX_ true);
+        end(aTHX_ true, NULL);
         return;
     }
     /* An open may exec next; C code may do anything. */
@@ -177,7 +195,7 @@ static void at_safe_point(pTHX) {
         const bool was_prepared = under_way == INSIDE;
         under_way = NONE;
         if (!was_prepared) report_skipped(aTHX);
-        end(aTHX_ true);
+        end(aTHX_ true, NULL);
     }
     perls_signalhook(aTHX);
 }

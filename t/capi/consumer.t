@@ -314,6 +314,29 @@ SKIP: {
     is([ open_fds() ], \@before, 'no descriptor is left');
 };
 
+subtest 'nothing leaks' => sub {
+    skip_all('Test::LeakTrace is not installed') unless has_module('Test::LeakTrace');
+    my $loop = EventLoop::Fork::Loop->new;
+    my $code = sub { 0 };
+    my %ways = (
+        'a fork through a loop' => sub {
+            EVFConsumer::fork($loop, $code, 'leaks');
+            until_logged($loop);
+        },
+        'a fork through none' => sub {
+            my ($pid, $fd) = EVFConsumer::fork_alone($code, 'leaks');
+            waitpid $pid, 0;
+            POSIX::close($fd);
+        },
+        'a refused one' => sub { EVFConsumer::fork('no loop', $code); EVFConsumer::fork($loop, undef); $@ = '' },
+    );
+    for my $way (sort keys %ways) {
+        my $run = $ways{$way};
+        $run->() for 1 .. 2;
+        is(Test::LeakTrace::leaked_count(sub { $run->() }), 0, $way);
+    }
+};
+
 # ---- Hooks ----------------------------------------------------------------------------------------------------------
 
 # Perl's hooks and those of the module write to one log. What the child's has comes through a pipe.

@@ -10,6 +10,8 @@ use ForkTest;
 use POSIX ();
 use Test2::V0;
 
+skip_all 'valgrind does not survive a program that closes every descriptor' if under_valgrind();
+
 my $has_orphans = adopt_orphans();
 
 # What a daemon that closes everything would close behind the back of the loop: all that is no file, pipe or socket. Perl's

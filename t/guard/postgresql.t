@@ -146,10 +146,12 @@ sub story {
     @story{qw(stdout stderr status)} = @$result{qw(stdout stderr status)};
     ($story{process}, my @backends) = $result->{stdout} =~ /^parent ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+)$/m;
     my %is_parents = map { $_ => 1 } @backends;
+
     for my $row (@{ $observer->selectall_arrayref('select generation, process, backend from uses') }) {
         my ($generation, $process, $backend) = @$row;
         my $who = $process == ($story{process} // 0) ? 'parent' : 'child';
-        $story{uses}{ "$who, generation $generation, on " . ($is_parents{$backend} ? 'a connection of the parent' : 'its own') }++;
+        $story{uses}{ "$who, generation $generation, on "
+                . ($is_parents{$backend} ? 'a connection of the parent' : 'its own') }++;
     }
     $observer->disconnect;
     return \%story;
@@ -158,21 +160,23 @@ sub story {
 my $story = story(1);
 note $story->{stdout}, $story->{stderr};
 my %statuses = (
-    'asks the parent' => '2 x 1024', 'closes, works'  => '2 x 0', 'drops, works'  => '2 x 0', 'exits'        => '2 x 0',
-    'returns'         => '2 x 0',     'works, dies'    => '2 x 65280', 'works, exits' => '2 x 0', 'works, killed' => '2 x 9',
+    'asks the parent' => '2 x 1024', 'closes, works' => '2 x 0', 'drops, works' => '2 x 0', 'exits'         => '2 x 0',
+    'returns'         => '2 x 0', 'works, dies' => '2 x 65280', 'works, exits'  => '2 x 0', 'works, killed' => '2 x 9',
     'works, returns'  => '2 x 0', 'uses the query, throws' => '2 x 65280',
 );
 for my $child (sort keys %statuses) {
-    is $story->{"child $child"}, $statuses{$child}, "a child that $child" =~ s/a child that asks the parent/a child that asks on a connection of the parent/r;
+    is $story->{"child $child"}, $statuses{$child},
+        "a child that $child" =~ s/a child that asks the parent/a child that asks on a connection of the parent/r;
 }
-my @refusals = $story->{stdout} =~ /this (DBI::\w+) belongs to process ([0-9]+), which forked at \S+ line [0-9]+; make a new one here/g;
+my @refusals = $story->{stdout} =~
+    /this (DBI::\w+) belongs to process ([0-9]+), which forked at \S+ line [0-9]+; make a new one here/g;
 is { @refusals }, { 'DBI::db' => $story->{process}, 'DBI::st' => $story->{process} }, 'they are told whose it is';
-is $story->{'in flight'}, 'Lock',           'the query was in flight all the time';
-is $story->{unlocked},    1,                'the connection that held it up works';
-is $story->{rows},        '1000, wrong 0',  'the query ends with the right rows';
-is $story->{prepared},    42,               'a statement prepared before works';
-is $story->{pool},        'used, generation 0', 'the pool works, and is still the first one';
-is $story->{backends},    'the same',       'every connection of the parent is the one it was';
+is $story->{'in flight'}, 'Lock', 'the query was in flight all the time';
+is $story->{unlocked}, 1, 'the connection that held it up works';
+is $story->{rows}, '1000, wrong 0', 'the query ends with the right rows';
+is $story->{prepared}, 42, 'a statement prepared before works';
+is $story->{pool}, 'used, generation 0', 'the pool works, and is still the first one';
+is $story->{backends}, 'the same', 'every connection of the parent is the one it was';
 is $story->{uses},
     { 'parent, generation 0, on a connection of the parent' => 2, 'child, generation 1, on its own' => 12 },
     'no child has used a connection of the parent';
@@ -180,7 +184,9 @@ is $story->{uses},
 # The same without guards.
 $story = story(0);
 note $story->{stdout}, $story->{stderr};
-ok !(($story->{rows} // '') eq '1000, wrong 0' && ($story->{prepared} // '') eq '42' && ($story->{backends} // '') eq 'the same'),
+ok !(  ($story->{rows} // '') eq '1000, wrong 0'
+    && ($story->{prepared} // '') eq '42'
+    && ($story->{backends} // '') eq 'the same'),
     'control: without guards the parent loses its query or its connections';
 ok scalar(grep { /\Achild, generation 0/ } keys %{ $story->{uses} }) || ($story->{pool} // '') !~ /\Aused/,
     'control: children have used the connections of the parent, or nobody can any more';

@@ -5,18 +5,20 @@ use warnings;
 
 use lib 't/lib';
 use EventLoop::Fork qw(guard);
-use File::Temp ();
+use File::Temp      ();
 use ForkTest;
 use GuardTest;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test2::V0;
 
 BEGIN {
-    has_module('IO::Socket::SSL') && has_module('IO::Socket::SSL::Utils') or skip_all 'IO::Socket::SSL is not installed';
+    has_module('IO::Socket::SSL') && has_module('IO::Socket::SSL::Utils')
+        or skip_all 'IO::Socket::SSL is not installed';
 }
 
 my $folder = File::Temp->newdir;
-my ($certificate, $key) = IO::Socket::SSL::Utils::CERT_create(subject => { commonName => 'localhost' }, not_after => time + 3600);
+my ($certificate, $key) =
+    IO::Socket::SSL::Utils::CERT_create(subject => { commonName => 'localhost' }, not_after => time + 3600);
 IO::Socket::SSL::Utils::PEM_cert2file($certificate, "$folder/cert.pem");
 IO::Socket::SSL::Utils::PEM_key2file($key, "$folder/key.pem");
 
@@ -24,10 +26,11 @@ IO::Socket::SSL::Utils::PEM_key2file($key, "$folder/key.pem");
 sub session {
     my ($client, $server) = connected();
     $_->blocking(0) for $client, $server;
-    IO::Socket::SSL->start_SSL($client, SSL_startHandshake => 0, SSL_verify_mode => 0) or die $IO::Socket::SSL::SSL_ERROR;
+    IO::Socket::SSL->start_SSL($client, SSL_startHandshake => 0, SSL_verify_mode => 0)
+        or die $IO::Socket::SSL::SSL_ERROR;
     IO::Socket::SSL->start_SSL(
         $server,
-        SSL_server    => 1, SSL_startHandshake => 0,
+        SSL_server    => 1, SSL_startHandshake            => 0,
         SSL_cert_file => "$folder/cert.pem", SSL_key_file => "$folder/key.pem"
     ) or die $IO::Socket::SSL::SSL_ERROR;
     my $deadline = now() + BOUND;
@@ -51,8 +54,8 @@ sub talk {
             my ($from, $to) = @$way;
             defined $from->syswrite('hello') or die "cannot write\n";
             my $count = $to->sysread(my $text, 5);
-            defined $count or die "an error\n";
-            $count or die "the end\n";
+            defined $count   or die "an error\n";
+            $count           or die "the end\n";
             $text eq 'hello' or die "$text\n";
         }
         'hello';
@@ -63,32 +66,30 @@ sub talk {
 }
 
 for my $end (0, 1) {
-    each_fork +($end ? 'the server' : 'the client') => sub {
+    each_fork + ($end ? 'the server' : 'the client') => sub {
         my ($run) = @_;
         my @ends = session();
         guard($ends[$end]);
-        my $wrong = $run->(
-            sub {
-                my $socket = $ends[$end];
-                my $wrong  = refusal(
-                    'IO::Socket::SSL' => print => sub { $socket->print('x') },
-                    syswrite => sub { $socket->syswrite('x') },
-                    builtin  => sub { syswrite $socket, 'x' },
-                    sysread  => sub { $socket->sysread(my $text, 1) },
-                    readline => sub { readline $socket },
-                    pending  => sub { $socket->pending },
-                    peer     => sub { $socket->peer_certificate },
-                );
-                $SIG{__WARN__} = sub { $wrong->{warning} = $_[0] };
-                $socket->stop_SSL;
-                $socket->shutdown(2);
-                $socket->close or $wrong->{close} = $!;
-                close $socket;
-                undef $socket;
-                undef $ends[$end];
-                return $wrong;
-            }
-        );
+        my $wrong = $run->(sub {
+            my $socket = $ends[$end];
+            my $wrong  = refusal(
+                'IO::Socket::SSL' => print => sub { $socket->print('x') },
+                syswrite          => sub { $socket->syswrite('x') },
+                builtin           => sub { syswrite $socket, 'x' },
+                sysread           => sub { $socket->sysread(my $text, 1) },
+                readline          => sub { readline $socket },
+                pending           => sub { $socket->pending },
+                peer              => sub { $socket->peer_certificate },
+            );
+            $SIG{__WARN__} = sub { $wrong->{warning} = $_[0] };
+            $socket->stop_SSL;
+            $socket->shutdown(2);
+            $socket->close or $wrong->{close} = $!;
+            close $socket;
+            undef $socket;
+            undef $ends[$end];
+            return $wrong;
+        });
         is $wrong, {}, 'every use throws; closing and dropping it is silent';
         is talk(@ends), 'hello', 'the session goes on, both ways';
         $_->close(SSL_fast_shutdown => 1) for @ends;
@@ -114,7 +115,7 @@ each_fork 'controls' => sub {
 
     @ends = session();
     $run->(sub { $ends[0]->syswrite('child'); 'done' });
-    is talk(@ends),   'child', 'control: the peer takes what a child writes for the parent\'s';
+    is talk(@ends), 'child', 'control: the peer takes what a child writes for the parent\'s';
     isnt talk(@ends), 'hello', 'control: and then understands neither';
     $_->close(SSL_no_shutdown => 1) for @ends;
 };
@@ -154,8 +155,10 @@ $connection->{socket}->close;
 waitpid $pid, 0;
 EOP
 
-is run_program($program, "$folder", 1), { stdout => "server got 'from the parent'\n", stderr => '', status => 0 }, 'a child that exits is silent';
-is run_program($program, "$folder", 0)->{stdout}, "server got ''\n", 'control: without a guard its destructors end the session';
+is run_program($program, "$folder", 1), { stdout => "server got 'from the parent'\n", stderr => '', status => 0 },
+    'a child that exits is silent';
+is run_program($program, "$folder", 0)->{stdout}, "server got ''\n",
+    'control: without a guard its destructors end the session';
 
 IO::Socket::SSL::Utils::CERT_free($certificate);
 IO::Socket::SSL::Utils::KEY_free($key);

@@ -15,9 +15,9 @@ use POSIX ();
 use Storable ();
 use Time::HiRes ();
 
-our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop every_loop_says has_module in_child
-    in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp thaw_from
-    wait_until);
+our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program every_loop_says has_module
+    in_child in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp
+    start_program thaw_from under_valgrind wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
@@ -325,17 +325,22 @@ sub signal_state {
     return { blocked => $state{Blk}, ignored => $state{Ign}, caught => $state{Cgt} };
 }
 
-# Linux 6.15 and later tell the status of a child that somebody else has reaped.
+# Linux 6.15 and later tell the status of a child that somebody else has reaped, by its pidfd. There is none under
+# valgrind.
 sub kernel_has_exit_info {
     my ($major, $minor) = (POSIX::uname())[2] =~ /\A(\d+)\.(\d+)/;
-    return $^O eq 'linux' && ($major > 6 || $major == 6 && $minor >= 15);
+    return $^O eq 'linux' && !under_valgrind() && ($major > 6 || $major == 6 && $minor >= 15);
 }
+
+sub under_valgrind { return ($ENV{EVF_TEST_TOOL} // '') eq 'valgrind' }
 
 # ---- Programs in a perl of their own --------------------------------------------------------------------------------
 
 # Returns what it wrote to STDOUT (a pipe) and STDERR, and its wait status. It ends by itself, whatever happens. Of the
 # options, 'through' makes the command of another one.
-sub run_program {
+sub run_program { return end_program(start_program(@_)) }
+
+sub start_program {
     my ($text, @arguments) = @_;
     my %options = @arguments && ref $arguments[0] ? %{ shift @arguments } : ();
     my $errors = File::Temp->new;
@@ -356,11 +361,16 @@ sub run_program {
         POSIX::_exit(254);
     }
     close $writer;
-    my $output = slurp($reader);
-    waitpid $pid, 0;
+    return { pid => $pid, reader => $reader, errors => $errors };
+}
+
+sub end_program {
+    my ($program) = @_;
+    my $output = slurp($program->{reader});
+    waitpid $program->{pid}, 0;
     my $status = $?;
     local $/;
-    open my $handle, '<', $errors->filename or die "$errors: $!";
+    open my $handle, '<', $program->{errors}->filename or die "$program->{errors}: $!";
     return { stdout => $output, stderr => scalar readline $handle, status => $status };
 }
 

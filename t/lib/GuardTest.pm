@@ -10,7 +10,7 @@ use EventLoop::Fork::Loop;
 use Exporter qw(import);
 use ForkTest;
 use IO::Handle ();
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 our @EXPORT = qw(connected each_fork nothing_to_read refusal sent thrown_by);
 
@@ -34,7 +34,7 @@ sub each_fork {
                 };
                 $code->($run, $kind, $loop);
                 undef $loop;
-                Test2::V0::is([open_fds()], \@before, 'no descriptor is left');
+                Test2::V0::is([ open_fds() ], \@before, 'no descriptor is left');
                 Test2::V0::is(children_left(), '', 'no child and no zombie is left');
             }
         );
@@ -63,7 +63,8 @@ sub refusal {
     for my $use (sort keys %uses) {
         my $thrown = thrown_by($uses{$use});
         $wrong{$use} = $thrown
-            unless $thrown =~ /\AEVF_EDISOWNED: this \Q$class\E belongs to process [0-9]+, which forked at \S+ line [0-9]+; make a new one here\z/;
+            unless $thrown =~
+            /\AEVF_EDISOWNED: this \Q$class\E belongs to process [0-9]+, which forked at \S+ line [0-9]+; make a new one here\z/;
     }
     return \%wrong;
 }
@@ -78,7 +79,7 @@ sub sent {
         my $bits = '';
         vec($bits, fileno $to, 1) = 1;
         select($bits, undef, undef, BOUND) > 0 or return "$text does not arrive";
-        sysread $to, my $got, 1000 or return "the end comes for $text";
+        sysread $to, my $got, 1000             or return "the end comes for $text";
         $all .= $all ? " $got" : $got;
     }
     return $all;

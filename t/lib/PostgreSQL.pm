@@ -6,17 +6,18 @@ package PostgreSQL;
 use strict;
 use warnings;
 
-use File::Path ();
-use File::Spec ();
-use File::Temp ();
-use POSIX ();
+use File::Path  ();
+use File::Spec  ();
+use File::Temp  ();
+use POSIX       ();
 use Time::HiRes ();
 
 use constant BOUND => 60;    # seconds for each step: initdb writes and syncs
 
 # The folder with the programs, the newest if there are several; nothing where there is none.
 sub programs {
-    my @versions = sort { $b->[0] <=> $a->[0] } map { [ m{([0-9.]+)/bin\z} ? $1 : 0, $_ ] } glob '/usr/lib/postgresql/*/bin';
+    my @versions =
+        sort { $b->[0] <=> $a->[0] } map { [ m{([0-9.]+)/bin\z} ? $1 : 0, $_ ] } glob '/usr/lib/postgresql/*/bin';
     for my $folder ((map { $_->[1] } @versions), glob('/usr/pgsql-*/bin'), File::Spec->path) {
         return $folder if -x "$folder/postgres" && -x "$folder/initdb";
     }
@@ -45,13 +46,15 @@ sub new {
     my ($class, %options) = @_;
     my $user = $> == 0 ? _user() : undef;
     # A socket's path has room for about 100 bytes.
-    my $folder = File::Temp::tempdir('evf-pg-XXXXXX', DIR => length File::Spec->tmpdir < 60 ? File::Spec->tmpdir : '/tmp');
-    my $self   = bless { folder => $folder, user => $user, owner => $$, programs => programs() }, $class;
+    my $folder =
+        File::Temp::tempdir('evf-pg-XXXXXX', DIR => length File::Spec->tmpdir < 60 ? File::Spec->tmpdir : '/tmp');
+    my $self = bless { folder => $folder, user => $user, owner => $$, programs => programs() }, $class;
     if ($user) { chown @$user[ 1, 2 ], $folder or die "chown $folder: $!\n" }
-    pipe my $end,    my $to_keeper or die "pipe: $!\n";
-    pipe my $report, my $told      or die "pipe: $!\n";
+    pipe my $end, my $to_keeper or die "pipe: $!\n";
+    pipe my $report, my $told   or die "pipe: $!\n";
     my $keeper = fork;
     defined $keeper or die "fork: $!\n";
+
     if (!$keeper) {
         eval {
             # A signal from the terminal is for the test.
@@ -77,12 +80,16 @@ sub new {
 sub _bring_up {
     my ($self, $wanted) = @_;
     my $folder = $self->{folder};
-    $self->_run('initdb', '--no-sync', '--auth=trust', '--username=tester', '--encoding=UTF8', '--locale=C', '-D', "$folder/data");
+    $self->_run(
+        'initdb', '--no-sync', '--auth=trust', '--username=tester', '--encoding=UTF8', '--locale=C', '-D',
+        "$folder/data"
+    );
     my %settings = (
         listen_addresses => '', unix_socket_directories => $folder, unix_socket_permissions => '0777', fsync => 'off',
         max_connections  => 100, logging_collector => 'off', autovacuum => 'off', shared_buffers => '16MB', %$wanted,
     );
-    $self->{pid} = $self->_start('postgres', '-D', "$folder/data", map { ('-c', "$_=$settings{$_}") } sort keys %settings);
+    $self->{pid} =
+        $self->_start('postgres', '-D', "$folder/data", map { ('-c', "$_=$settings{$_}") } sort keys %settings);
     $self->_wait_until_ready;
     return;
 }
@@ -107,16 +114,16 @@ sub _start {
     defined $pid or die "fork: $!\n";
     return $pid if $pid;
     eval {
-        open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
+        open STDIN, '<', '/dev/null'             or die "/dev/null: $!\n";
         open STDOUT, '>>', "$self->{folder}/log" or die "$self->{folder}/log: $!\n";
-        open STDERR, '>&', \*STDOUT or die "STDERR: $!\n";
+        open STDERR, '>&', \*STDOUT              or die "STDERR: $!\n";
         POSIX::close($_) for 3 .. 255;
         if (my $user = $self->{user}) {
             my ($name, $uid, $gid) = @$user;
             local $) = "$gid $gid";
             POSIX::setgid($gid) or die "setgid: $!\n";
             POSIX::setuid($uid) or die "setuid: $!\n";
-            $> != 0 && $< != 0 or die "still root\n";
+            $> != 0 && $< != 0  or die "still root\n";
         }
         chdir $self->{folder} or die "chdir: $!\n";
         # A memory checker is for perl; settings of a user's own server are not for this one.
@@ -131,7 +138,7 @@ sub _start {
 
 sub _run {
     my ($self, $program, @arguments) = @_;
-    my $pid = $self->_start($program, @arguments);
+    my $pid    = $self->_start($program, @arguments);
     my $status = $self->_wait_for($pid) // do { kill KILL => $pid; waitpid $pid, 0; 'too slow' };
     $status eq '0' or die "$program: $status\n" . $self->log;
     return;
@@ -150,7 +157,7 @@ sub _wait_for {
 
 # postgres writes "ready" into its file of the pid when it takes connections.
 sub _wait_until_ready {
-    my ($self)   = @_;
+    my ($self) = @_;
     my $deadline = Time::HiRes::time() + BOUND;
     while (Time::HiRes::time() < $deadline) {
         if (open my $file, '<', "$self->{folder}/data/postmaster.pid") {

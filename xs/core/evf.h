@@ -241,6 +241,8 @@ enum {
     EVF_FORK_KEEP_LOOPS = 2    /* the loops of this core go on in the child, on kernel objects of their own */
 };
 
+/* Blocks all signals but the synchronous faults, until evf_fork_restore_mask. */
+int evf_fork_block_signals(sigset_t *ret_old_mask);
 /* Around a fork that is followed by evf_fork_child_begin: blocks all signals but the synchronous faults, and finds what
  * the child must isolate. */
 int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask);
@@ -256,7 +258,8 @@ int evf_fork_child_begin(void);
 void evf_fork_isolate_always(bool always);
 
 /* The io_uring rings that a child would share with this process. They cannot be isolated: their memory is shared, too.
- * Returns how many there are; the first of them, up to size, are stored. A system call for each open descriptor. */
+ * Returns how many there are; the first of them, up to size, are stored. A system call for each open descriptor, unless
+ * as many are open as when there was no ring among them. */
 size_t evf_fork_find_rings(int *fds, size_t size);
 
 /* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process

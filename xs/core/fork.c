@@ -66,14 +66,17 @@ int evf__fork_init(void) {
     return 0;
 }
 
-int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask) {
+int evf_fork_block_signals(sigset_t *ret_old_mask) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t mask;
-    int rc = evf__fork_init();
-    if (rc < 0 || (rc = evf__isolate_prepare()) < 0) return rc;
     (void)sigfillset(&mask); /* these cannot fail on valid numbers */
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) (void)sigdelset(&mask, faults[i]);
-    if (sigprocmask(SIG_BLOCK, &mask, ret_old_mask) < 0) return EVF_ESYSTEM;
+    return sigprocmask(SIG_BLOCK, &mask, ret_old_mask) < 0 ? EVF_ESYSTEM : 0;
+}
+
+int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask) {
+    int rc = evf__fork_init();
+    if (rc < 0 || (rc = evf__isolate_prepare()) < 0 || (rc = evf_fork_block_signals(ret_old_mask)) < 0) return rc;
     is_ours = true;
     flags_now = flags;
     return 0;

@@ -182,7 +182,12 @@ static bool kernel_has_rings(void) {
 }
 
 size_t evf_fork_find_rings(int *fds, size_t size) {
-    if (!kernel_has_rings() || collect(&rings, is_ring, -1) < 0) return 0;
+    static size_t looked_at; /* so many were open, and no ring among them: not worth another look */
+    if (!kernel_has_rings()) return 0;
+    const size_t open_count = count_open();
+    if (open_count > 0 && open_count == looked_at) return 0;
+    if (collect(&rings, is_ring, -1) < 0) return 0;
+    looked_at = rings.count == 0 ? open_count : 0;
     for (size_t i = 0; i < rings.count && i < size; i++) fds[i] = rings.fds[i];
     return rings.count;
 }

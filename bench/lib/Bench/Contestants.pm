@@ -38,6 +38,16 @@ sub _io_async {
     };
 }
 
+# The loop of somebody else, and children of it: by the way of its family, and by ours.
+sub _family {
+    my ($name, $label, $own, $loop, @modules) = @_;
+    my %common = (kind => 'family', modules => \@modules, loop => $loop, own => $own, own_way => "$name-own");
+    return (
+        { %common, name => "$name-own", label  => "$label, its own way" },
+        { %common, name => "$name-ours", label => "$label, EventLoop::Fork->fork", is_ours => 1 },
+    );
+}
+
 # In the order of the table, which is the order of each round: what is compared stands close together.
 my @CONTESTANTS = (
     _raw('perl', 'raw perl'),
@@ -52,6 +62,17 @@ my @CONTESTANTS = (
     _io_async('io-epoll', 'IO::Async::Loop::Epoll', 'IO::Async::Loop::Epoll'),
     _io_async('io-poll', 'IO::Async::Loop::Poll', 'IO::Async::Loop::Poll'),
     _io_async('io-select', 'IO::Async::Loop::Select', 'IO::Async::Loop::Select'),
+    _family('f-ev', 'EV', sub { Bench::Families::ev() }, sub { 'EV' }, 'EV'),
+    _family('f-anyevent', 'AnyEvent', sub { Bench::Families::anyevent() }, sub { 'AnyEvent' }, 'AnyEvent'),
+    _family('f-mojo', 'Mojo', sub { Bench::Families::mojo() }, sub { 'Mojo::IOLoop' }, 'Mojo::IOLoop'),
+    map {
+        my $class = "IO::Async::Loop::$_";
+        _family(
+            'f-io-' . lc, $class,
+            sub { Bench::Families::io_async($class) },
+            sub { $class->new }, $class
+        )
+    } qw(Poll Epoll),
 );
 
 sub all { return @CONTESTANTS }
@@ -62,13 +83,14 @@ sub named {
     return $contestant || die "no contestant '$name'\n";
 }
 
-# Loads the modules and returns the loop, or undef for raw perl. Dies if something is not installed.
+# Loads the modules and returns the loop, undef for raw perl, the contestant itself for a family. Dies if something is not installed.
 sub start {
     my ($contestant) = @_;
     for my $module (@{ $contestant->{modules} }) {
         (my $file = "$module.pm") =~ s{::}{/}g;
         require $file;
     }
+    return $contestant if $contestant->{kind} eq 'family';    # the row chooses how
     return $contestant->{make} ? $contestant->{make}->() : undef;
 }
 

@@ -12,7 +12,7 @@ use constant EXIT_CODE => 7;
 sub rows {
     my %common = (
         unit         => 'child',
-        takes        => sub { 1 },
+        takes        => sub { $_[0]{kind} ne 'family' },
         against      => 'same_modules',
         also_against => 'perl',
         clock        => 'wall',

@@ -11,7 +11,7 @@ use constant TOGETHER => 1_000;
 sub rows {
     my %common = (
         unit    => 'call',
-        takes   => sub { $_[0]{kind} ne 'raw' },
+        takes   => sub { $_[0]{make} },
         against => 'ev',
         clock   => 'processor',
         target  => 1.2,

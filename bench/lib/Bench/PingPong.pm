@@ -18,7 +18,7 @@ sub rows {
     my %common = (
         unit    => 'round trip',
         count   => 10_000,
-        takes   => sub { $_[0]{kind} ne 'raw' },
+        takes   => sub { $_[0]{make} },
         against => 'ev',
         clock   => 'processor',
         target  => 1.0,

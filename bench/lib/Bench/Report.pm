@@ -37,8 +37,12 @@ sub row {
             $line{target} = $row->{target};
             $line{meets}  = sprintf('%.2f', $line{against}{ratio}) >= $row->{target} ? 1 : 0;    # as it is printed
         }
+        if (defined $row->{limit} && defined $line{ $row->{clock} }) {
+            $line{limit} = $row->{limit};
+            $line{meets} = $line{ $row->{clock} } <= $row->{limit} ? 1 : 0;
+        }
     }
-    return { lines => \@lines, map { $_ => $row->{$_} } qw(name title unit clock target) };
+    return { lines => \@lines, map { $_ => $row->{$_} } qw(name title unit clock target limit) };
 }
 
 sub _ratio {
@@ -79,10 +83,11 @@ sub print_line {
         print "not measured: $failures[0]\n";
         return;
     }
-    my $text = sprintf '%12.2f %12s   ', $seconds * 1e6, _thousands(1 / $seconds);
+    # A difference of two measurements may be nothing.
+    my $text = sprintf '%12.2f %12s   ', $seconds * 1e6, $seconds > 1e-9 ? _thousands(1 / $seconds) : '';
     $text .= sprintf '%-20s ', $line->{against} ? _ratio_text($line->{against}) : '';
     $text .= sprintf '%-12s',
-        defined $line->{target} ? sprintf('%s %.2f', $line->{meets} ? 'meets' : 'MISSES', $line->{target}) : '';
+        defined $line->{meets} ? ($line->{meets} ? 'meets ' : 'MISSES ') . _target_text($line) : '';
     $text .= _remarks($result, $line);
     $text .= sprintf '   failed in %d of %d rounds: %s', scalar @failures, scalar @{ $line->{rounds} }, $failures[0]
         if @failures;
@@ -99,6 +104,11 @@ sub _remarks {
     $text .= sprintf ', %.2f of raw perl alone', $line->{also_against}{ratio}
         if $line->{also_against} && $line->{also_against}{reference} ne $line->{against}{reference};
     return $text;
+}
+
+sub _target_text {
+    my ($line) = @_;
+    return defined $line->{limit} ? sprintf('%g us', $line->{limit} * 1e6) : sprintf '%.2f', $line->{target};
 }
 
 sub _ratio_text {
@@ -121,11 +131,12 @@ sub _judged {
     } @$results;
 }
 
-# The exit code of --check: something was judged in each row, nothing of ours failed, and all meet their targets.
+# The exit code of --check: something was judged in each row that asks for something, nothing of ours failed, and all
+# meet their targets.
 sub check {
     my ($results) = @_;
     my %judged    = map { $_->[0]{name} => 1 } _judged($results);
-    return 1 if grep { !$judged{ $_->{name} } } @$results;
+    return 1 if grep { !$judged{ $_->{name} } } grep         { defined $_->{target} || defined $_->{limit} } @$results;
     return 1 if grep { $_->{failures} && $_->{is_ours} } map { @{ $_->{lines} } } @$results;
     return 1 if grep { !$_->[1]{meets} } _judged($results);
     return 0;
@@ -137,8 +148,15 @@ sub print_summary {
     my @judged    = _judged($results);
     my @missed    = grep { !$_->[1]{meets} } @judged;
     printf "%d of %d targets met\n", @judged - @missed, scalar @judged;
-    printf "  missed: %-16s %-${LABEL_WIDTH}s %s, target %.2f\n",
-        $_->[0]{name}, $_->[1]{label}, _ratio_text($_->[1]{against}), $_->[1]{target} for @missed;
+    for (@missed) {
+        my ($result, $line) = @$_;
+        my $value =
+            defined $line->{limit}
+            ? sprintf('%.2f us', $line->{ $result->{clock} } * 1e6)
+            : _ratio_text($line->{against});
+        printf "  missed: %-16s %-${LABEL_WIDTH}s %s, target %s\n", $result->{name}, $line->{label}, $value,
+            _target_text($line);
+    }
     return;
 }
 

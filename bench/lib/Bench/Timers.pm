@@ -9,7 +9,7 @@ use warnings;
 sub rows {
     my %common = (
         unit    => 'timer',
-        takes   => sub { $_[0]{kind} ne 'raw' },
+        takes   => sub { $_[0]{make} },
         against => 'ev',
         clock   => 'processor',
         target  => 1.2,

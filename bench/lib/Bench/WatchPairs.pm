@@ -16,7 +16,7 @@ sub rows {
         title   => 'watch_io and unwatch_io, a turn after each ' . SOCKETS . ' pairs',
         unit    => 'pair',
         count   => 10_000,
-        takes   => sub { $_[0]{kind} ne 'raw' },
+        takes   => sub { $_[0]{make} },
         against => 'ev',
         clock   => 'processor',
         target  => 1.2,

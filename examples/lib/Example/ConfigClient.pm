@@ -131,7 +131,10 @@ sub _adapter_here {
     my $adapter = $self->{adapter};
     my $class   = ref $adapter->loop || $adapter->loop;
     return $adapter
-        if $class eq 'EventLoop::Fork::Loop' && eval { $adapter->unwatch_time($adapter->watch_time(0, sub { })); 1 };
+        if $class eq 'EventLoop::Fork::Loop' && eval {
+        $adapter->unwatch_time($adapter->watch_time(0, sub { }));
+        1;
+        };
     return EventLoop::Fork::Adapter::for_loop($class);
 }
 

@@ -17,7 +17,7 @@ use EventLoop::Fork::Guard::Object   ();
 use EventLoop::Fork::Guard::TLS      ();
 use EventLoop::Fork::Loop            ();
 use POSIX                            ();
-use Scalar::Util qw(blessed refaddr weaken);
+use Scalar::Util                     qw(blessed refaddr weaken);
 
 our $VERSION = '0.001';
 
@@ -25,10 +25,10 @@ our $VERSION = '0.001';
 my @KINDS = map { "EventLoop::Fork::Guard::$_" } qw(DBI TLS IOAsync Mojo AnyEvent Handle);
 
 # Fields of Hash::Util::FieldHash would go by themselves, but what they attach to an object confuses DBI.
-my %guards;           # address of the anchor => guard
-my $most = 64;        # so many, and those whose anchor has gone are swept out
-my $hook;             # from the first guard on
-our $owner;           # while things are disowned: { pid, place } of the process they belong to
+my %guards;       # address of the anchor => guard
+my $most = 64;    # so many, and those whose anchor has gone are swept out
+my $hook;         # from the first guard on
+our $owner;       # while things are disowned: { pid, place } of the process they belong to
 
 # ---- Which kind -----------------------------------------------------------------------------------------------------
 
@@ -53,22 +53,32 @@ sub _reject {
     ref $thing     or _fail('EVF_EINVAL', $operation, $thing, "what to guard is the plain value '$thing'; $wanted");
     my $class = blessed $thing;
     defined $class
-        or _fail('EVF_ENOTSUP', $operation, $thing,
-            'a plain ' . ref($thing) . ' reference has nothing to guard by itself; guard what is in it, or give a code reference '
-            . 'that makes the child forget it: guard($thing, sub { my ($thing) = @_; ... })');
+        or _fail(
+        'EVF_ENOTSUP', $operation, $thing,
+        'a plain '
+            . ref($thing)
+            . ' reference has nothing to guard by itself; guard what is in it, or give a code reference '
+            . 'that makes the child forget it: guard($thing, sub { my ($thing) = @_; ... })'
+        );
     _fail('EVF_ENOTSUP', $operation, $thing, "$class is a loop; forks make loops safe without a guard")
         if $class =~ /\A(?:IO::Async::Loop|Mojo::IOLoop|EventLoop::Fork::Loop|EV::Loop)\b/;
-    _fail('EVF_ENOTSUP', $operation, $thing,
+    _fail(
+        'EVF_ENOTSUP', $operation, $thing,
         "how a child forgets a $class is not known; give the class a method DISOWN, or guard a code reference with it: "
-            . 'guard($object, sub { my ($object) = @_; ... })');
+            . 'guard($object, sub { my ($object) = @_; ... })'
+    );
 }
 
 sub register {
     my ($class, $kind) = @_;
     for my $method (qw(accepts anchor prepare release unwatch descriptors disown)) {
         next if defined $kind && !ref $kind && $kind->can($method);
-        _fail('EVF_EINVAL', 'register', $kind,
-            "'" . ($kind // 'undef') . "' is not a loaded class with the method '$method'; see EventLoop::Fork::Guard::Kind");
+        _fail(
+            'EVF_EINVAL', 'register', $kind,
+            "'"
+                . ($kind // 'undef')
+                . "' is not a loaded class with the method '$method'; see EventLoop::Fork::Guard::Kind"
+        );
     }
     @KINDS = ($kind, grep { $_ ne $kind } @KINDS);
     return;
@@ -78,9 +88,9 @@ sub register {
 
 sub new {
     my ($class, $thing, $code) = @_;
-    EventLoop::Fork::Loop::_check_code('guard', code => $code) if defined $code;
+    EventLoop::Fork::Loop::_check_code('guard', code => $code)  if defined $code;
     EventLoop::Fork::Guard::Disowned->complain('guard', $thing) if EventLoop::Fork::Guard::Disowned->has($thing);
-    my $kind = _kind_of($thing, $code) or _reject('guard', $thing);
+    my $kind    = _kind_of($thing, $code) or _reject('guard', $thing);
     my $anchor  = $kind->anchor($thing);
     my $address = refaddr $anchor;
 
@@ -179,7 +189,7 @@ sub disown {
     my ($class, @things) = @_;
     for my $thing (@things) {
         next if !defined $thing || EventLoop::Fork::Guard::Disowned->has($thing);
-        my $kind = _kind_of($thing) or _reject('disown', $thing);
+        my $kind   = _kind_of($thing) or _reject('disown', $thing);
         my $anchor = $kind->anchor($thing);
         $kind->unwatch($anchor);
         _cut($kind->descriptors($anchor));
@@ -193,8 +203,10 @@ sub _disown_handles {
     my (@handles) = @_;
     for my $handle (@handles) {
         next unless ref $handle;
-        if   (_kind_of($handle)) { __PACKAGE__->disown($handle) }
-        else                     { _cut(eval { $handle->fileno }) }
+        if (_kind_of($handle)) { __PACKAGE__->disown($handle) }
+        else {
+            _cut(eval { $handle->fileno });
+        }
     }
     return;
 }
@@ -210,3 +222,172 @@ sub poison {
 sub owner { return $owner || { pid => getppid, place => EventLoop::Fork::_fork_place() } }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard - what a child must not touch
+
+=head1 SYNOPSIS
+
+    use DBI;
+    use EventLoop::Fork qw(guard);
+
+    my $dbh = DBI->connect('dbi:SQLite:dbname=:memory:', '', '', { RaiseError => 1 });
+    guard($dbh);
+
+    my $pool = { generation => 0, connections => [$dbh] };
+    guard($pool, sub {
+        my ($own) = @_;
+        $own->{connections} = [];
+        $own->{generation}++;
+    });
+
+    my $pid = fork;
+    if (!$pid) {
+        eval { $dbh->do('select 1') };
+        print $@;    # ... this DBI::db belongs to process 123, which forked at app.pl line 14; make a new one here ...
+        exit 0;      # nothing is rolled back, nothing is sent
+    }
+    waitpid $pid, 0;
+    print $dbh->selectrow_array('select 42'), "\n";    # 42
+
+=head1 DESCRIPTION
+
+A child of C<fork> has copies of its parent's connections: the same socket below, the same buffers, the same destructors.
+One word from the child, and the parent's conversation is lost.
+
+What is guarded is forgotten in every child, before any other code runs there:
+
+=over 4
+
+=item *
+
+Loops of the child let go of it. None of its events fires.
+
+=item *
+
+Its descriptors lead nowhere: no byte and no end can reach the peer, whatever any library still does. Bytes in buffers are
+the parent's to write.
+
+=item *
+
+Using it throws C<EVF_EDISOWNED>, see L<EventLoop::Fork::Guard::Disowned>. Closing it, or dropping it, is silent.
+
+=back
+
+The parent goes on as if there had been no fork, and what the child opens itself is its own.
+
+This holds for forks through this distribution and for perl's own. A fork that a C library makes runs no Perl code; for
+database handles C<AutoInactiveDestroy> then still keeps destructors quiet.
+
+=head1 WHAT CAN BE GUARDED
+
+=over 4
+
+=item Connections of L<DBI>
+
+C<DBI::db> with all its statements, or a C<DBI::st>, which stands for its connection. C<connect_cached> makes the child a
+new one. Descriptors are known for DBD::Pg, DBD::MariaDB and DBD::mysql; with other drivers the child's handles are silent,
+but the socket stays open there until the child ends.
+
+=item Handles
+
+Sockets, pipes and files, with or without a class. C<send>, C<recv>, C<shutdown> and other built-ins that perl does not
+let one replace do not throw: they work on a descriptor without a peer.
+
+=item L<IO::Socket::SSL>
+
+No C<close_notify>, and no record under a number that is the parent's.
+
+=item L<IO::Async::Notifier>
+
+Streams, handles, listeners, timers, and whatever is a child of the notifier.
+
+=item L<Mojo::IOLoop::Stream>, L<Mojo::IOLoop::Server>, L<Mojo::IOLoop::Client>
+
+And L<Mojo::UserAgent>, which is a pool: it forgets its connections, and works in the child with new ones. Mojo::Pg
+notices a fork by itself.
+
+=item L<AnyEvent::Handle>
+
+It does not linger in the child.
+
+=item Your objects
+
+That have a method C<DISOWN>, or that come with code.
+
+=back
+
+A loop needs no guard.
+
+=head1 CONSTRUCTION
+
+=head2 new
+
+    my $guard = guard($thing);
+    my $guard = guard($thing, sub { my ($thing) = @_; ... });
+
+C<guard> of L<EventLoop::Fork> calls this. The guard holds C<$thing> weakly, and lives as long as it, also when the return
+value is dropped. Guarding a thing again returns its guard; code replaces the code that was given before.
+
+The code runs in the child, after everything that is guarded has been disowned, and before the hooks of C<at_fork>. An
+exception is printed to STDERR; the fork and other guards are not affected.
+
+What cannot be guarded is refused by an L<EventLoop::Fork::Error>: C<EVF_EINVAL> (not a thing), C<EVF_EBADF> (a closed
+handle), C<EVF_ENOTSUP> (nobody knows how).
+
+=head1 METHODS
+
+=head2 cancel
+
+    $guard->cancel;
+
+From now on children may use the thing. A program that becomes a daemon and goes on with its connections cancels first,
+and guards them again in the child.
+
+=head1 FOR AUTHORS
+
+An object that holds connections has a method C<DISOWN>. It is called in the child, once:
+
+    sub DISOWN {
+        my ($self) = @_;
+        EventLoop::Fork::Guard->disown(@{ $self->{connections} });
+        $self->{connections} = [];    # the next caller gets a new one
+        return;
+    }
+
+When it is called, every guarded thing has been cut off from its peer. It must not wait, and it has no loop. After it, the
+object is as usable as it has been left. One that makes no sense in a child says so: C<< EventLoop::Fork::Guard->poison($self) >>.
+
+=head2 disown
+
+    EventLoop::Fork::Guard->disown(@things);
+
+Does here and now to each thing what a guard does in a child. C<undef>, and what is disowned already, is passed over.
+
+=head2 poison
+
+    EventLoop::Fork::Guard->poison($object);
+
+Makes the object a L<EventLoop::Fork::Guard::Disowned>.
+
+=head2 owner
+
+    my $owner = EventLoop::Fork::Guard->owner;    # { pid => 123, place => 'app.pl line 14' }
+
+In a C<DISOWN> or a callback: whose the thing is, and where that process forked.
+
+=head2 register
+
+    EventLoop::Fork::Guard->register('My::Kind');
+
+Teaches C<guard> a class of somebody else's. My::Kind is an L<EventLoop::Fork::Guard::Kind>. The kind that came last is
+asked first.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>, L<EventLoop::Fork::Guard::Disowned>, L<EventLoop::Fork::Guard::Kind>
+
+=cut

@@ -36,3 +36,40 @@ sub disown {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::AnyEvent - AnyEvent::Handle in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with an L<AnyEvent::Handle> that its parent guards: the watchers go, C<linger> and what waits to be
+written, too; the handle inside is disowned.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 unwatch
+
+=head2 descriptors
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut

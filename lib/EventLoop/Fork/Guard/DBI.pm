@@ -63,7 +63,7 @@ sub release {
 
 sub descriptors {
     my ($kind, $inner) = @_;
-    my $connection = _connection($inner)                                or return;
+    my $connection = _connection($inner)                                 or return;
     my $descriptor = $DESCRIPTOR{ $connection->FETCH('Driver')->{Name} } or return;
     return $descriptor->($connection);
 }
@@ -91,3 +91,45 @@ sub disown {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::DBI - connections of DBI in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with handles of L<DBI> that its parent guards: C<InactiveDestroy> on the connection and on every statement,
+the socket replaced where the driver tells its number, the entry of C<connect_cached> removed. In the parent C<AutoInactiveDestroy>
+is set while the guard holds.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 anchor
+
+=head2 prepare
+
+=head2 release
+
+=head2 descriptors
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Loop ();
-use Scalar::Util qw(blessed refaddr reftype);
+use Scalar::Util          qw(blessed refaddr reftype);
 
 our $VERSION = '0.001';
 our $AUTOLOAD;
@@ -52,7 +52,7 @@ sub has {
     return 1 if blessed $thing && $thing->isa($class);
     my $type = ref $thing ? reftype $thing : ref \$thing;
     return 0 unless $type eq 'GLOB' || $type eq 'IO';
-    my $tied = $type eq 'IO' || *$thing{IO} ? tied *$thing : undef;
+    my $tied = $type eq 'IO'        || *$thing{IO} ? tied *$thing : undef;
     return ref $tied eq "${class}::Handle" ? 1 : 0;
 }
 
@@ -62,7 +62,10 @@ sub _throw {
     my ($operation, $value, $what) = @_;
     my $text = "this $what->{class} belongs to process $what->{pid}";
     $text .= ", which forked at $what->{place}" if defined $what->{place};
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value, "$text; make a new one here");
+    EventLoop::Fork::Loop::_throw(
+        EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value,
+        "$text; make a new one here"
+    );
 }
 
 sub complain {
@@ -73,8 +76,8 @@ sub complain {
 
 sub AUTOLOAD {
     my ($thing) = @_;
-    my ($name) = $AUTOLOAD =~ /([^:]+)\z/;
-    my $what = blessed $thing && $was{ refaddr $thing } || { class => 'object', pid => getppid };
+    my ($name)  = $AUTOLOAD =~ /([^:]+)\z/;
+    my $what    = blessed $thing && $was{ refaddr $thing } || { class => 'object', pid => getppid };
     _throw($name, $thing, $what);
 }
 
@@ -98,6 +101,7 @@ BEGIN {
 }
 
 {
+
     package EventLoop::Fork::Guard::Disowned::Handle;
 
     sub TIEHANDLE {
@@ -108,8 +112,9 @@ BEGIN {
     }
 
     my %OPERATIONS = (
-        PRINT => 'print',   PRINTF => 'printf',  WRITE => 'syswrite', READ => 'read', READLINE => 'readline', GETC => 'getc',
-        EOF   => 'eof',     SEEK   => 'seek',    TELL  => 'tell',     BINMODE => 'binmode', FILENO => 'fileno',
+        PRINT => 'print', PRINTF => 'printf', WRITE => 'syswrite', READ => 'read', READLINE => 'readline',
+        GETC  => 'getc',
+        EOF   => 'eof', SEEK => 'seek', TELL => 'tell', BINMODE => 'binmode', FILENO => 'fileno',
     );
     for my $method (keys %OPERATIONS) {
         my $operation = $OPERATIONS{$method};
@@ -148,6 +153,7 @@ BEGIN {
 }
 
 {
+
     package EventLoop::Fork::Guard::Disowned::Hash;
 
     sub TIEHASH {
@@ -168,3 +174,78 @@ BEGIN {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::Disowned - what a guarded thing is in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+    use IO::Socket::UNIX;
+    use Socket;
+
+    my ($socket, $peer) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC);
+    guard($socket);
+    my $pid = fork;
+    if (!$pid) {
+        eval { $socket->print("hello\n") };
+        print $@->name, "\n" if ref $@;    # EVF_EDISOWNED
+        $socket->close;                    # silent, and nothing happens at the peer
+        exit 0;
+    }
+    waitpid $pid, 0;
+
+=head1 DESCRIPTION
+
+An object that its parent guards is blessed into this class in a child. Every method throws an L<EventLoop::Fork::Error> of
+the name C<EVF_EDISOWNED>: what it was, whose it is, and where that process forked. So do the attributes of a DBI handle, and
+perl's functions on a handle; a handle can be opened again, and then is the child's own. The destructor does nothing.
+
+=head1 METHODS
+
+These end things in their libraries. Here they do nothing, return true, and leave a handle closed.
+
+=head2 close
+
+=head2 close_gracefully
+
+=head2 close_now
+
+=head2 close_read
+
+=head2 close_when_empty
+
+=head2 close_write
+
+=head2 destroy
+
+=head2 disconnect
+
+=head2 finish
+
+=head2 kill_socket
+
+=head2 shutdown
+
+=head2 stop_SSL
+
+=head2 take
+
+=head2 take_handle
+
+=head2 take_hash
+
+=head2 has
+
+=head2 complain
+
+For L<EventLoop::Fork::Guard>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut

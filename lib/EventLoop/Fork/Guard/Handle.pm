@@ -9,7 +9,7 @@ use parent 'EventLoop::Fork::Guard::Kind';
 use EventLoop::Fork::Loop ();
 use IO::Handle            ();
 use POSIX                 ();
-use Scalar::Util qw(blessed reftype);
+use Scalar::Util          qw(blessed reftype);
 
 our $VERSION = '0.001';
 
@@ -28,7 +28,10 @@ sub anchor {
 
 sub _not_open {
     my ($handle) = @_;
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EBADF'), 'guard', $handle, 'the handle is not open on a descriptor');
+    EventLoop::Fork::Loop::_throw(
+        EventLoop::Fork::Loop::_error_code('EVF_EBADF'), 'guard', $handle,
+        'the handle is not open on a descriptor'
+    );
 }
 
 sub _number {
@@ -75,3 +78,42 @@ sub _empty {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::Handle - perl's handles in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with a handle that its parent guards: what is in the buffer is thrown away, the descriptor is replaced by
+a socket without a peer, and the handle is tied.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 anchor
+
+=head2 prepare
+
+=head2 descriptors
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut

@@ -73,3 +73,41 @@ sub disown {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::Mojo - streams, servers and user agents of Mojo in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with an L<Mojo::IOLoop::Stream>, L<Mojo::IOLoop::Server>, L<Mojo::IOLoop::Client> or L<Mojo::UserAgent> that its
+parent guards: the reactor and the loop forget it, and its handle is disowned. A server leaves C<MOJO_REUSE>. A user agent
+only loses its connections.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 unwatch
+
+=head2 descriptors
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut

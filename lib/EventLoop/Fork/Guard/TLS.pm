@@ -25,3 +25,36 @@ sub disown {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Guard::TLS - IO::Socket::SSL in a child
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork qw(guard);
+
+    guard($thing);
+
+=head1 DESCRIPTION
+
+What a child does with an L<IO::Socket::SSL> that its parent guards: as with every handle, and the session is told not to say
+good-bye.
+
+An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
+
+=head1 METHODS
+
+=head2 accepts
+
+=head2 disown
+
+As in L<EventLoop::Fork::Guard::Kind>.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Guard>
+
+=cut
