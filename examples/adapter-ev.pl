@@ -13,12 +13,12 @@ $| = 1;
 my $parent_timer = EV::timer(0.005, 0, sub { print "parent: goes on\n" });
 
 EventLoop::Fork->fork(
-    loop => 'EV',    # or an EV::Loop
+    loop => 'EV',        # or an EV::Loop
     name => 'counter',
     code => sub {
         my ($self) = @_;
-        my $count = 0;
-        my $timer = $self->loop->timer(
+        my $count  = 0;
+        my $timer  = $self->loop->timer(
             0.01, 0.01,
             sub {
                 my ($timer) = @_;

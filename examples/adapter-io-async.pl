@@ -25,7 +25,7 @@ EventLoop::Fork->fork(
     name => 'counter',
     code => sub {
         my ($self) = @_;
-        my $own = $self->loop;    # the one that IO::Async::Loop->new gives here, too
+        my $own = $self->loop;       # the one that IO::Async::Loop->new gives here, too
         for my $count (1 .. 3) {
             $own->delay_future(after => 0.01)->get;
             print "child: $count\n";

@@ -164,7 +164,8 @@ my $changed = <<'PERL';
 PERL
 SKIP: {
     skip('AnyEvent is not installed', 1) unless defined ForkTest::has_version('AnyEvent');
-    my $result = ForkTest::run_program("BEGIN { require EventLoop::Fork::Adapter::AnyEvent } $ours $changed", 'Perl', 'ours');
+    my $result =
+        ForkTest::run_program("BEGIN { require EventLoop::Fork::Adapter::AnyEvent } $ours $changed", 'Perl', 'ours');
     is($result->{stdout}, "goes on\n", 'with an unknown AnyEvent the child runs');
     like($result->{stderr}, qr/EventLoop::Fork: .*AnyEvent->renew.*has no \@fds/, 'and what is missing is reported');
 }

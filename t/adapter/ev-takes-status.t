@@ -53,7 +53,7 @@ each_family(
     qr/\bEV\b/,
     sub {
         my ($family) = @_;
-        program_says('with process descriptors',    "right\n", "$older $program", 1, 1, $family->{source});
+        program_says('with process descriptors', "right\n", "$older $program", 1, 1, $family->{source});
         program_says('without process descriptors', "right\n", "$older $program", 0, 1, $family->{source});
         if ($family->{label} !~ /another loop/) {    # whose run does not take them
             program_says('control: with nobody asked', "wrong\n", "$older $program", 1, 0, $family->{source});

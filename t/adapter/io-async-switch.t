@@ -25,17 +25,15 @@ sub each_class {
 
 # ---- IO::Async's own tests ------------------------------------------------------------------------------------------
 
-each_class(
-    sub {
-        my ($class) = @_;
-        my ($output, $status) = LoopTest::run_perl(
-            { IO_ASYNC_LOOP => undef, TEST_QUICK_TIMERS => undef },
-            '-MEventLoop::Fork=-io_async', '-MIO::Async::LoopTests', '-e', 'run_tests(shift, qw(process))', $class
-        );
-        is([ $output =~ /^(not ok.*)/mg ], [], "$class passes IO::Async's tests of processes");
-        ok($output =~ /^1\.\.[0-9]+/m && $status == 0, 'all of them');
-    }
-);
+each_class(sub {
+    my ($class) = @_;
+    my ($output, $status) = LoopTest::run_perl(
+        { IO_ASYNC_LOOP => undef, TEST_QUICK_TIMERS => undef },
+        '-MEventLoop::Fork=-io_async', '-MIO::Async::LoopTests', '-e', 'run_tests(shift, qw(process))', $class
+    );
+    is([ $output =~ /^(not ok.*)/mg ], [], "$class passes IO::Async's tests of processes");
+    ok($output =~ /^1\.\.[0-9]+/m && $status == 0, 'all of them');
+});
 
 # ---- The contract ---------------------------------------------------------------------------------------------------
 
@@ -132,12 +130,10 @@ words
 all: 9 10, own 9
 END
 
-each_class(
-    sub {
-        my ($class) = @_;
-        program_says("$class: the contract of IO::Async", $says, "$switch $prelude $contract", $class);
-    }
-);
+each_class(sub {
+    my ($class) = @_;
+    program_says("$class: the contract of IO::Async", $says, "$switch $prelude $contract", $class);
+});
 
 # ---- What a program gets --------------------------------------------------------------------------------------------
 
@@ -197,26 +193,23 @@ PERL
 );
 for my $name (sort keys %gains) {
     my $case = $gains{$name};
-    each_class(
-        sub {
-            my ($class) = @_;
-            if ($class =~ $case->{on}) {
-                control("$class: not so $name", [$class], $case->{wrong}, "$prelude $case->{program}", $class);
-            }
-            program_says("$class: $name", $case->{expected}, "$switch $prelude $case->{program}", $class);
+    each_class(sub {
+        my ($class) = @_;
+        if ($class =~ $case->{on}) {
+            control("$class: not so $name", [$class], $case->{wrong}, "$prelude $case->{program}", $class);
         }
-    );
+        program_says("$class: $name", $case->{expected}, "$switch $prelude $case->{program}", $class);
+    });
 }
 
-my $exception = '$loop->fork(code => sub { die "oops\n" }, on_exit => sub { print $_[1] >> 8, "\n"; $loop->stop }); $loop->run;';
-each_class(
-    sub {
-        my ($class) = @_;
-        my $result = run_program("$switch $prelude $exception", $class);
-        is($result->{stdout}, "255\n", "$class: an exception is an exit");
-        like($result->{stderr}, qr/\AEventLoop::Fork: child \(pid [0-9]+\): oops\n\z/, 'and is reported');
-    }
-);
+my $exception =
+    '$loop->fork(code => sub { die "oops\n" }, on_exit => sub { print $_[1] >> 8, "\n"; $loop->stop }); $loop->run;';
+each_class(sub {
+    my ($class) = @_;
+    my $result = run_program("$switch $prelude $exception", $class);
+    is($result->{stdout}, "255\n", "$class: an exception is an exit");
+    like($result->{stderr}, qr/\AEventLoop::Fork: child \(pid [0-9]+\): oops\n\z/, 'and is reported');
+});
 SKIP: {
     skip("$classes[0] is not installed", 1) unless defined ForkTest::has_version($classes[0]);
     is(run_program("$prelude $exception", $classes[0])->{stderr}, '', 'control: nobody hears of it');
@@ -236,7 +229,12 @@ my $before = <<'PERL';
     until_so { $early && $late };
     print "$early $late ", waitpid($foreign, 0) == $foreign ? $? >> 8 : 'stolen', "\n";
 PERL
-each_class(sub { program_says("$_[0]: a loop from before", "3 5 4\n", "BEGIN { require EventLoop::Fork } $prelude $before", $_[0]) });
+each_class(sub {
+    program_says(
+        "$_[0]: a loop from before", "3 5 4\n", "BEGIN { require EventLoop::Fork } $prelude $before",
+        $_[0]
+    );
+});
 
 my $afterwards = <<'PERL';
     {
@@ -258,8 +256,10 @@ my $afterwards = <<'PERL';
     $loop->unwatch_process(0);
     print "$status $other, @Late::Loop::called\n";
 PERL
-program_says('a class that comes later and has its own methods', "3 4, watch_process 0 watch_child unwatch_process 0\n",
-    "$switch $prelude $afterwards", 'IO::Async::Loop::Poll');
+program_says(
+    'a class that comes later and has its own methods', "3 4, watch_process 0 watch_child unwatch_process 0\n",
+    "$switch $prelude $afterwards", 'IO::Async::Loop::Poll'
+);
 
 # A watch does not keep the loop alive, and ends with it.
 my $gone = <<'PERL';

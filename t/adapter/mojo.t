@@ -57,7 +57,10 @@ my $class = <<'PERL';
         return ref(Mojo::IOLoop->singleton->reactor) . " $fired";
     }), "\n";
 PERL
-control('after a reset the reactor is another one', [ 'Mojolicious', 'EV' ], qr/Mojo::Reactor::Poll/, "$prelude $class", 'EV', 'reset');
+control(
+    'after a reset the reactor is another one', [ 'Mojolicious', 'EV' ], qr/Mojo::Reactor::Poll/,
+    "$prelude $class", 'EV', 'reset'
+);
 
 my $in_callback = <<'PERL';
     my $said;
@@ -68,7 +71,10 @@ my $in_callback = <<'PERL';
     Mojo::IOLoop->start;
     print "$said\n";
 PERL
-control('a child that is forked in a callback cannot start the loop', ['Mojolicious'], qr/already running/, "$prelude $in_callback", 'Poll', 'plain');
+control(
+    'a child that is forked in a callback cannot start the loop', ['Mojolicious'], qr/already running/,
+    "$prelude $in_callback", 'Poll', 'plain'
+);
 
 # A server, a client and a timer of the parent.
 my $server = <<'PERL';
@@ -97,7 +103,10 @@ my $server = <<'PERL';
     until_so { $got eq 'ab' && $answer eq 'okok' && $timed };
     print "child: $said; parent: got $got, answer $answer, timers $timed\n";
 PERL
-control('the timers of the parent run in the child', ['Mojolicious'], qr/child: timers 1/, "$prelude $server", 'Poll', 'plain');
+control(
+    'the timers of the parent run in the child', ['Mojolicious'], qr/child: timers 1/, "$prelude $server", 'Poll',
+    'plain'
+);
 
 my $listeners = <<'PERL';
     my $heard = 0;
@@ -123,14 +132,23 @@ for my $reactor (qw(Poll EV)) {
     my ($missing) = grep { !defined ForkTest::has_version($_) } 'Mojolicious', $reactor eq 'EV' ? 'EV' : ();
 SKIP: {
         skip("Mojo::Reactor::$reactor: $missing is not installed", 5) if defined $missing;
-        program_says("$reactor: the reactor of the child is of the same class", "Mojo::Reactor::$reactor 1\n", "$ours $class", $reactor, 'ours');
-        program_says("$reactor: a child that is forked in a callback starts its loop", "started\n", "$ours $in_callback", $reactor, 'ours');
+        program_says(
+            "$reactor: the reactor of the child is of the same class", "Mojo::Reactor::$reactor 1\n",
+            "$ours $class", $reactor, 'ours'
+        );
+        program_says(
+            "$reactor: a child that is forked in a callback starts its loop", "started\n",
+            "$ours $in_callback", $reactor, 'ours'
+        );
         program_says(
             "$reactor: connections and timers of the parent stay there",
             "child: timers 0; parent: got ab, answer okok, timers 1\n",
             "$ours $server", $reactor, 'ours'
         );
-        program_says("$reactor: reset is told, and every loop is new", "heard 1, the other loop fired 1, same class; parent 0\n", "$ours $listeners", $reactor, 'ours');
+        program_says(
+            "$reactor: reset is told, and every loop is new",
+            "heard 1, the other loop fired 1, same class; parent 0\n", "$ours $listeners", $reactor, 'ours'
+        );
         my $result = ForkTest::run_program("$ours $failing", $reactor, 'ours');
         is($result->{stdout}, "Mojo::Reactor::$reactor\n", "$reactor: a listener that fails stops nothing");
         like($result->{stderr}, qr/Mojo->renew.*no reset/, "$reactor: and is reported");

@@ -8,11 +8,11 @@ use Test2::V0;
 
 my %examples = (
     native     => [ [] ],
-    'io-async' => [ map { [ 'IO::Async::Loop', { IO_ASYNC_LOOP => $_ }, "IO::Async::Loop::$_" ] } qw(Poll Epoll Libev) ],
-    ev         => [ ['EV'] ],
-    anyevent   => [ map { [ 'AnyEvent', { PERL_ANYEVENT_MODEL => $_ }, $_ eq 'EV' ? 'EV' : () ] } qw(Perl EV) ],
-    mojo       =>
-        [ map { [ 'Mojolicious', { MOJO_REACTOR => "Mojo::Reactor::$_" }, $_ eq 'EV' ? 'EV' : () ] } qw(Poll EV) ],
+    'io-async' =>
+        [ map { [ 'IO::Async::Loop', { IO_ASYNC_LOOP => $_ }, "IO::Async::Loop::$_" ] } qw(Poll Epoll Libev) ],
+    ev       => [ ['EV'] ],
+    anyevent => [ map { [ 'AnyEvent', { PERL_ANYEVENT_MODEL => $_ }, $_ eq 'EV' ? 'EV' : () ] } qw(Perl EV) ],
+    mojo => [ map { [ 'Mojolicious', { MOJO_REACTOR => "Mojo::Reactor::$_" }, $_ eq 'EV' ? 'EV' : () ] } qw(Poll EV) ],
 );
 
 for my $name (sort keys %examples) {
