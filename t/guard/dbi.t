@@ -98,6 +98,18 @@ each_fork 'a transaction' => sub {
     is $open_transaction->($run, 0), 'journal gone', 'control: without a guard it does';
 };
 
+each_fork 'disowned by hand' => sub {
+    my ($run) = @_;
+    my $dbh   = connect_new();
+    my $file  = $dbh->sqlite_db_filename;
+    $dbh->do('pragma cache_size = 1');
+    $dbh->begin_work;
+    $dbh->do('insert into t select zeroblob(10000) from (select 1 union select 2 union select 3)');
+    is $run->(sub { EventLoop::Fork::Guard->disown($dbh); undef $dbh; -e "$file-journal" ? 'there' : 'gone' }), 'there',
+        'a connection without a guard is quiet, too';
+    $dbh->commit;
+};
+
 each_fork 'a statement' => sub {
     my ($run) = @_;
     my $sth   = connect_new()->prepare('select 7');

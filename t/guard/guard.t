@@ -156,7 +156,7 @@ each_fork 'order' => sub {
     guard($_, sub { push @seen, $_[0]{order} }) for @talkers;
     guard($socket);
     my $hook = at_fork(priority => 0, child => sub { push @seen, 'hook' });
-    is $run->(sub { [ sort { $a cmp $b } @seen[ 0 .. 4 ], @seen[ 5 .. $#seen ] ] }), [ 1 .. 5, 'hook' ],
+    is $run->(sub { [ (sort { $a cmp $b } @seen[ 0 .. 4 ]), @seen[ 5 .. $#seen ] ] }), [ 1 .. 5, 'hook' ],
         'every callback has run, then the hooks of the program';
     $hook->cancel;
     is nothing_to_read($peer), 1, 'every connection is cut off before any code of a guard runs';
@@ -267,7 +267,12 @@ each_fork 'a pool' => sub {
 
 subtest 'memory' => sub {
     skip_all 'Test::LeakTrace is not installed' unless $sees_leaks;
-    my $count = sub { my ($code) = @_; $code->(); EventLoop::Fork::Guard::_sweep(); return &Test::LeakTrace::leaked_count($code) };
+    my $count = sub {
+        my ($code) = @_;
+        $code->();
+        EventLoop::Fork::Guard::_sweep();
+        return &Test::LeakTrace::leaked_count($code);
+    };
     is $count->(sub { my ($one, $other) = connected(); my $guard = guard($one); guard($one)->cancel }), 0,
         'guarded and cancelled';
     is $count->(sub {

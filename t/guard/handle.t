@@ -230,8 +230,10 @@ each_fork 'new things' => sub {
     is nothing_to_read($peer), 1, 'nothing arrives';
     is sent($socket, $peer), 'there back', 'the parent goes on with its own';
 
-    is $run->(sub { my @before = open_fds(); undef $socket; scalar(@before) - scalar(open_fds()) }), 1,
-        'the number is free when the handle goes';
+    for my $end (sub { undef $socket }, sub { close $socket }) {
+        is $run->(sub { my @before = open_fds(); $end->(); scalar(@before) - scalar(open_fds()) }), 1,
+            'the number is free when the handle is dropped or closed';
+    }
 };
 
 each_fork 'generations' => sub {

@@ -121,12 +121,23 @@ exit 0 unless $is_guarded;
     print "accepted: $accepted\n";
 
     # The user agent: first non-blocking with a kept connection, which the child would reuse.
+    my $held;
+    my $answer = sub {
+        my ($stream, $text) = @_;
+        $stream->write("HTTP/1.1 200 OK\r\nContent-Length: " . length($text) . "\r\n\r\n$text");
+    };
     my $http = Mojo::IOLoop->server(
         path => "$folder/http",
         sub {
             my ($loop, $stream) = @_;
             my $requests = 0;
-            $stream->on(read => sub { $requests++; my $text = "request $requests"; $stream->write("HTTP/1.1 200 OK\r\nContent-Length: " . length($text) . "\r\n\r\n$text") });
+            $stream->on(
+                read => sub {
+                    $requests++;
+                    if ($_[1] =~ m{\AGET /held }) { $held = $stream }
+                    else                          { $answer->($stream, "request $requests") }
+                }
+            );
         }
     );
     my $url = 'http+unix://' . ("$folder/http" =~ s{/}{%2F}gr) . '/';
@@ -138,16 +149,22 @@ exit 0 unless $is_guarded;
         until_true(sub { defined $answer });
         return $answer // 'none';
     };
+    my $pending = 'waits';
+    $agent->get("${url}held" => sub { my ($ua, $tx) = @_; $pending = $tx->error ? 'failed' : $tx->res->body });
+    until_true(sub { $held });
     print 'agent: ', $ask->(), ', ', $ask->(), "\n";
     print 'agent in child: ', told_by_child(
         sub {
             my $answer = 'not asked';
             $answer = $ask->() if $how eq 'raw';
             undef $agent;
-            return { answer => $answer };
+            return { answer => $answer, held => $pending };
         }
     ), "\n";
     print 'agent: ', $ask->(), "\n";
+    $answer->($held, 'at last');
+    until_true(sub { $pending ne 'waits' });
+    print "held: $pending\n";
 }
 EOP
 
@@ -167,8 +184,9 @@ for my $reactor (qw(Mojo::Reactor::Poll Mojo::Reactor::EV)) {
                 'accepted: 1',
                 'agent: request 1, request 2',
                 # A second connection, to the server that the child shares with its parent.
-                'agent in child: answer: ' . ($how eq 'raw' ? 'request 1' : 'not asked') . ' status 0',
+                'agent in child: answer: ' . ($how eq 'raw' ? 'request 1' : 'not asked') . ', held: waits status 0',
                 'agent: request 3',
+                'held: at last',
                 ],
                 'the stream, the server and the user agent';
             is $result->{status}, 0, 'it ends well';

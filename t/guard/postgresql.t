@@ -70,6 +70,7 @@ my $plus_one = $slow->prepare('select ?::int + 1');
 for (1 .. 3) { $plus_one->execute($_); $plus_one->fetchall_arrayref }    # now prepared in the server, too
 my $third = $pool->connection;
 my @backends = map { $_->{pg_pid} } $holder, $slow, $third;
+my @sockets  = map { $_->{pg_socket} } $holder, $slow, $third;
 $pool->give_back($third);
 $pool->use_one;
 
@@ -85,7 +86,10 @@ my %ends = (
     'works, killed'   => sub { $pool->use_one; kill KILL => $$ },
     'closes, works'   => sub { $_->disconnect for $slow, $third; $plus_one->finish; $pool->use_one; exit 0 },
     'drops, works'    => sub { undef $_ for $query, $plus_one, $slow, $holder, $third; $pool->use_one; exit 0 },
-    'asks the parent' => sub { eval { $slow->selectrow_array('select 1') }; print $@; exit 4 },
+    'asks the parent' => sub {
+        # The message that ends a connection, from somebody who only knows the number.
+        if ($is_guarded) { POSIX::write($_, "X\0\0\0\4", 5) for @sockets }
+        eval { $slow->selectrow_array('select 1') }; print $@; exit 4 },
 );
 my %by_us = (
     'returns'                => sub { 0 },
@@ -114,7 +118,7 @@ while (%name_of) {
     waitpid $pid, 0;
     $status{ delete $name_of{$pid} }{$?}++;
 }
-wait_until($loop, sub { keys %status == 10 && !grep { my ($sum) = (0); $sum += $_ for values %$_; $sum != 2 } values %status });
+wait_until($loop, sub { keys %status == keys(%ends) + keys(%by_us) && !grep { my ($sum) = (0); $sum += $_ for values %$_; $sum != 2 } values %status });
 for my $end (sort keys %status) {
     print "child $end: ", join(', ', map { "$status{$end}{$_} x $_" } sort keys %{ $status{$end} }), "\n";
 }

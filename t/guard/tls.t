@@ -107,6 +107,17 @@ each_fork 'new sessions' => sub {
     $_->close(SSL_fast_shutdown => 1) for @ends;
 };
 
+each_fork 'below the object' => sub {
+    my ($run) = @_;
+    my @ends  = session();
+    my $ssl   = $ends[0]->_get_ssl_object;
+    guard($ends[0]);
+    is $run->(sub { [ Net::SSLeay::shutdown($ssl), Net::SSLeay::write($ssl, 'x') ] }), [ 1, -1 ],
+        'who has the session itself can end it without a word, and not write';
+    is talk(@ends), 'hello', 'the session goes on, both ways';
+    $_->close(SSL_fast_shutdown => 1) for @ends;
+};
+
 each_fork 'controls' => sub {
     my ($run) = @_;
     my @ends = session();
@@ -147,7 +158,7 @@ close $server;
 our $connection = bless { socket => IO::Socket::SSL->start_SSL($client, SSL_verify_mode => 0) }, 'Connection';
 guard($connection->{socket}) if $is_guarded;
 my $child = fork;
-exit 0 if !$child;
+if (!$child) { undef $connection; exit 0 }
 waitpid $child, 0;
 $SIG{PIPE} = 'IGNORE';
 $connection->{socket}->syswrite('from the parent');
@@ -156,7 +167,7 @@ waitpid $pid, 0;
 EOP
 
 is run_program($program, "$folder", 1), { stdout => "server got 'from the parent'\n", stderr => '', status => 0 },
-    'a child that exits is silent';
+    'a child that drops it and exits is silent';
 is run_program($program, "$folder", 0)->{stdout}, "server got ''\n",
     'control: without a guard its destructors end the session';
 

@@ -9,6 +9,7 @@ use EventLoop::Fork::Guard;
 use EventLoop::Fork::Loop;
 use Exporter qw(import);
 use ForkTest;
+use File::Temp ();
 use IO::Handle ();
 use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
@@ -28,8 +29,9 @@ sub each_fork {
                 my $loop   = EventLoop::Fork::Loop->new;
                 my $run    = sub {
                     my ($inner) = @_;
-                    my ($value, $status) = $kind eq 'a raw fork' ? in_raw_child($inner) : in_child($loop, $inner);
-                    Test2::V0::is($status, 0, 'the child ends well');
+                    my ($said, $value, $status) =
+                        said_by(sub { $kind eq 'a raw fork' ? in_raw_child($inner) : in_child($loop, $inner) });
+                    Test2::V0::is([ $status, $said ], [ 0, '' ], 'the child ends well, and says nothing on STDERR');
                     return $value;
                 };
                 $code->($run, $kind, $loop);
@@ -40,6 +42,21 @@ sub each_fork {
         );
     }
     return;
+}
+
+# What is written to STDERR meanwhile, and what the code returns.
+sub said_by {
+    my ($code) = @_;
+    my $file = File::Temp->new;
+    open my $kept, '>&', \*STDERR or die "STDERR: $!";
+    open STDERR, '>&', $file      or die "STDERR: $!";
+    my @result = eval { $code->() };
+    my $error  = $@;
+    open STDERR, '>&', $kept or die "STDERR: $!";
+    die $error if $error;
+    seek $file, 0, 0;
+    local $/;
+    return (readline($file) // '', @result);
 }
 
 # Two ends that are handles without a class; for objects, IO::Socket has its own.

@@ -159,7 +159,9 @@ sub _in_child {
     };
     $each->(sub { my ($guard, $anchor) = @_; $guard->{kind}->unwatch($anchor) });
     $each->(sub { my ($guard, $anchor) = @_; _cut($guard->{kind}->descriptors($anchor)) });
-    $each->(sub { my ($guard, $anchor) = @_; $guard->{kind}->disown($anchor) });
+    EventLoop::Fork::Guard::Handle::_with_null(sub {
+        $each->(sub { my ($guard, $anchor) = @_; $guard->{kind}->disown($anchor) });
+    });
     $each->(sub { my ($guard) = @_; $guard->{code}->($guard->{thing}) if $guard->{code} && defined $guard->{thing} });
     delete @$_{qw(anchor thing code undo)} for @guards;
     return;

@@ -1,6 +1,6 @@
 package EventLoop::Fork::Guard::AnyEvent;
 
-# AnyEvent::Handle. Its destructor would write what the parent has not yet written.
+# AnyEvent::Handle. Its destructor would write what the parent has not yet written; a disowned one has none.
 
 use strict;
 use warnings;
@@ -29,7 +29,6 @@ sub descriptors {
 
 sub disown {
     my ($kind, $handle) = @_;
-    @$handle{qw(linger wbuf)} = (0, '');
     EventLoop::Fork::Guard::_disown_handles($handle->{fh});
     EventLoop::Fork::Guard->poison($handle);
     return;
@@ -51,8 +50,8 @@ EventLoop::Fork::Guard::AnyEvent - AnyEvent::Handle in a child
 
 =head1 DESCRIPTION
 
-What a child does with an L<AnyEvent::Handle> that its parent guards: the watchers go, C<linger> and what waits to be
-written, too; the handle inside is disowned.
+What a child does with an L<AnyEvent::Handle> that its parent guards: the watchers go, and the handle inside is disowned.
+What waits to be written is not.
 
 An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
 

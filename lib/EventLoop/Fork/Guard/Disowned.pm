@@ -144,7 +144,6 @@ BEGIN {
         my $handle = $self->{handle};
         no warnings 'untie';
         untie *$handle;
-        CORE::close($handle);
         return @rest ? CORE::open($handle, $mode, @rest) : CORE::open($handle, $mode);
     }
 

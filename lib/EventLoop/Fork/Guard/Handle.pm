@@ -13,6 +13,8 @@ use Scalar::Util          qw(blessed reftype);
 
 our $VERSION = '0.001';
 
+our $shared;    # { null }: the number of /dev/null, while many are disowned
+
 sub accepts {
     my ($kind, $thing) = @_;
     my $type = ref $thing ? reftype $thing : ref \$thing;
@@ -70,10 +72,17 @@ sub disown {
 # Perl would complain about bytes that it cannot write. They go where bytes are welcome.
 sub _empty {
     my ($handle, $fd) = @_;
-    my $null = POSIX::open('/dev/null', POSIX::O_RDWR());
-    return unless defined $null;
-    IO::Handle::flush($handle) if POSIX::dup2($null, $fd);
-    POSIX::close($null);
+    return _with_null(sub { _empty($handle, $fd) })             unless $shared;
+    $shared->{null} = POSIX::open('/dev/null', POSIX::O_RDWR()) unless defined $shared->{null};
+    IO::Handle::flush($handle) if defined $shared->{null} && POSIX::dup2($shared->{null}, $fd);
+    return;
+}
+
+sub _with_null {
+    my ($code) = @_;
+    local $shared = {};
+    $code->();
+    POSIX::close($shared->{null}) if defined $shared->{null};
     return;
 }
 

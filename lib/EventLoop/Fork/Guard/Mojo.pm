@@ -38,7 +38,6 @@ sub unwatch {
         my $reactor = eval { $member->reactor } or next;
         eval { $reactor->remove($_) } for grep { defined } @$member{qw(handle timer dns)};
         delete $member->{timer};
-        _forget_in(Mojo::IOLoop->singleton, $member);
         # A new server on this address would take the number.
         $ENV{MOJO_REUSE} =~ s/(?:^|,)\Q$member->{reuse}\E// if $member->{reuse} && defined $ENV{MOJO_REUSE};
     }
@@ -67,6 +66,7 @@ sub disown {
     for my $member (_members($thing)) {
         EventLoop::Fork::Guard::_disown_handles($member->{handle});
         EventLoop::Fork::Guard->poison($member);
+        _forget_in(Mojo::IOLoop->singleton, $member);    # last: its destructor would tell the parent's callbacks
     }
     @$thing{qw(connections queue)} = ({}, {}) if $thing->isa('Mojo::UserAgent');
     return;
