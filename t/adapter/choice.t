@@ -25,10 +25,15 @@ subtest 'loops of ours' => sub {
 
 subtest 'what is no loop' => sub {
     for my $wrong ('No::Such::Loop', '', 0, 'IO::Async::Loop; die', [], {}, sub { }, bless({}, 'Some::Thing')) {
-        my $error = dies { EventLoop::Fork->fork(loop => $wrong, code => sub { 0 }) };
+        my $error = dies {
+            EventLoop::Fork->fork(loop => $wrong, code => sub { 0 })
+        };
         isa_ok($error, ['EventLoop::Fork::Error'], 'refused');
         is($error->name, 'EVF_ENOTSUP', 'with the right error');
-        like($error->message, qr/EventLoop::Fork::Adapter\b.*EventLoop::Fork::Adapter::register/, 'that names the contract');
+        like(
+            $error->message, qr/EventLoop::Fork::Adapter\b.*EventLoop::Fork::Adapter::register/,
+            'that names the contract'
+        );
         like("$error", qr/\Q$0\E line/, 'and the place of the call');
     }
     is(children_left(), '', 'nothing was forked');
@@ -39,10 +44,11 @@ subtest 'register' => sub {
     is($error->name, 'EVF_EINVAL', 'an adapter without the methods is refused');
     like($error->message, qr/Half::An::Adapter.*lacks.*watch_io/, 'by name');
     {
+
         package Whole::Adapter;
         our @ISA = 'EventLoop::Fork::Adapter::Native';
         sub accepts { return ref $_[1] eq 'Whole::Loop' }
-        sub new { my ($class, $loop) = @_; return bless { loop => $loop }, $class }
+        sub new     { my ($class, $loop) = @_; return bless { loop => $loop }, $class }
     }
     EventLoop::Fork::Adapter::register('Whole::Adapter') for 1, 2;
     my $loop = bless {}, 'Whole::Loop';
@@ -72,11 +78,11 @@ PROGRAM
 
 # Merely on top of each other they are one choice.
 for (
-    [ 'EV alone',              'use EV;',                                                            'EV',       0 ],
-    [ 'Mojo on EV',            'use Mojo::IOLoop; use EV;',                                          'Mojo',     0 ],
-    [ 'AnyEvent on EV',        'use EV; use AnyEvent; AnyEvent::detect();',                          'AnyEvent', 0 ],
-    [ 'IO::Async and EV',      'use EV; use IO::Async::Loop::Poll; IO::Async::Loop::Poll->new;',     'IO::Async', 1 ],
-    [ 'IO::Async, not in use', 'use IO::Async::Loop;',                                     'EventLoop::Fork', 0 ],
+    [ 'EV alone', 'use EV;', 'EV', 0 ],
+    [ 'Mojo on EV', 'use Mojo::IOLoop; use EV;', 'Mojo', 0 ],
+    [ 'AnyEvent on EV', 'use EV; use AnyEvent; AnyEvent::detect();', 'AnyEvent', 0 ],
+    [ 'IO::Async and EV', 'use EV; use IO::Async::Loop::Poll; IO::Async::Loop::Poll->new;', 'IO::Async', 1 ],
+    [ 'IO::Async, not in use', 'use IO::Async::Loop;', 'EventLoop::Fork', 0 ],
     [ 'IO::Async on Mojo', 'use IO::Async::Loop::Mojo; IO::Async::Loop::Mojo->new;', 'IO::Async', 0 ],
     )
 {

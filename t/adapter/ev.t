@@ -76,8 +76,14 @@ PERL
 
 SKIP: {
     skip('the system does not tell of descriptors', 3) unless -e '/proc/self/fdinfo/0';
-    control('a child shares all kernel objects', ['EV'], qr/shares: epoll eventfd.*takes the parent's inotify/, "$prelude $private", 'plain');
-    control('with loop_fork, too, until its loop turns', ['EV'], qr/shares: epoll eventfd/, "$prelude $private", 'loop_fork');
+    control(
+        'a child shares all kernel objects', ['EV'], qr/shares: epoll eventfd.*takes the parent's inotify/,
+        "$prelude $private", 'plain'
+    );
+    control(
+        'with loop_fork, too, until its loop turns', ['EV'], qr/shares: epoll eventfd/, "$prelude $private",
+        'loop_fork'
+    );
     skip('EV is not installed', 1) unless defined ForkTest::has_version('EV');
     program_says('a child of ours shares none of them', "shares: \n", "$ours $private", 'ours');
 }
@@ -97,9 +103,12 @@ PERL
 
 # As it is without the restored action: a fork that resets caught signals, as ours does.
 my $reset = 'no warnings "once"; *EventLoop::Fork::Adapter::EV::_restore_sigchld = sub { };';
-control('without its handler, EV never hears of a child', ['EV'], qr/^never/,
-    "BEGIN { require EventLoop::Fork; require EventLoop::Fork::Adapter::EV; $reset } " . ($prelude =~ s/until_so \{ defined \$status \};/until_so { defined \$status };/r)
-        . ($sigchld =~ s/\$way eq 'ours' \? 20 : 1/1/r), 'ours');
+control(
+    'without its handler, EV never hears of a child', ['EV'], qr/^never/,
+    "BEGIN { require EventLoop::Fork; require EventLoop::Fork::Adapter::EV; $reset } "
+        . ($prelude =~ s/until_so \{ defined \$status \};/until_so { defined \$status };/r)
+        . ($sigchld =~ s/\$way eq 'ours' \? 20 : 1/1/r), 'ours'
+);
 my $has_ev = defined ForkTest::has_version('EV');
 program_says('a child of ours can watch its children', "exit 7\n", "$ours $sigchld", 'ours') if $has_ev;
 
@@ -149,8 +158,10 @@ my $restart = <<'PERL';
     until_so { $calls };
     print "; parent $calls, stat ", $stat->is_active ? 'on' : 'off', "\n";
 PERL
-program_says('inherited watchers are stopped, and can be started', "0, then 1, stat off, CODE; parent 1, stat on\n",
-    "$ours $restart", 'ours') if $has_ev;
+program_says(
+    'inherited watchers are stopped, and can be started', "0, then 1, stat off, CODE; parent 1, stat on\n",
+    "$ours $restart", 'ours'
+) if $has_ev;
 
 # ---- Every backend --------------------------------------------------------------------------------------------------
 
@@ -194,8 +205,12 @@ for my $method (qw(SELECT POLL EPOLL LINUXAIO IOURING)) {
     my $result = ForkTest::run_program("$ours $backend", 'ours', $flag);
 SKIP: {
         skip("EV has no $method here", 1) if $result->{stdout} eq "none\n";
-        delete $result->{stderr} if $method eq 'IOURING';    # it is reported
-        is($result, { ($method eq 'IOURING' ? () : (stderr => '')), stdout => 'exit 3 read 1 ' x 3 . "\n", status => 0 }, "a loop on $method");
+        delete $result->{stderr}          if $method eq 'IOURING';            # it is reported
+        is(
+            $result,
+            { ($method eq 'IOURING' ? () : (stderr => '')), stdout => 'exit 3 read 1 ' x 3 . "\n", status => 0 },
+            "a loop on $method"
+        );
     }
 }
 

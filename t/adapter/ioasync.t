@@ -98,7 +98,7 @@ my $blocked = <<'PERL';
     $release->();
     print $state =~ /^State:\s+Z/m ? 'ends' : 'lives', "\n";
 PERL
-my $epoll = 'IO::Async::Loop::Epoll';
+my $epoll     = 'IO::Async::Loop::Epoll';
 my $has_epoll = defined ForkTest::has_version($epoll);
 
 control('a child of Loop::Epoll cannot be ended', [$epoll], qr/lives/, "$prelude $blocked", $epoll, 'with_loop');
@@ -171,12 +171,17 @@ my $same_class = <<'PERL';
     close $to;
     print readline($report), "\n";
 PERL
-control('a child of Loop::Select gets another class', [ 'IO::Async::Loop::Select' ],
-    qr/IO::Async::Loop::(?!Select)/, "$prelude $same_class", 'IO::Async::Loop::Select', 'with_loop');
+control(
+    'a child of Loop::Select gets another class', ['IO::Async::Loop::Select'],
+    qr/IO::Async::Loop::(?!Select)/, "$prelude $same_class", 'IO::Async::Loop::Select', 'with_loop'
+);
 for my $class (map { "IO::Async::Loop::$_" } qw(Poll Select Epoll Glib Mojo)) {
 SKIP: {
         skip("$class is not installed", 1) unless defined ForkTest::has_version($class);
-        program_says("$class: so does the child", "$class another, is \$self->loop\n", "$ours $same_class", $class, 'with_us');
+        program_says(
+            "$class: so does the child", "$class another, is \$self->loop\n", "$ours $same_class", $class,
+            'with_us'
+        );
     }
 }
 
@@ -213,7 +218,10 @@ PERL
 for my $class (map { "IO::Async::Loop::$_" } qw(Poll Select Epoll)) {
 SKIP: {
         skip("$class is not installed", 1) unless defined ForkTest::has_version($class);
-        program_says("$class: what the loop holds is not destroyed in the child", "children destroy: \n", "$ours $destroyed", $class, 'with_us');
+        program_says(
+            "$class: what the loop holds is not destroyed in the child", "children destroy: \n",
+            "$ours $destroyed", $class, 'with_us'
+        );
     }
 }
 control(

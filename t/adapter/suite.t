@@ -16,6 +16,7 @@ use EventLoop::Fork::Adapter;
 # Which adapter the toy has; only that of the moment is in the list.
 my $adapter;
 {
+
     package ToyLoop::Chosen;
     our @ISA = ('ToyLoop::Adapter');
     sub accepts { return $adapter->accepts($_[1]) }
@@ -29,7 +30,9 @@ EventLoop::Fork::Adapter::register('ToyLoop::Chosen');
 sub results_of {
     my ($class, @only) = @_;
     $adapter = $class;
-    my $events = intercept { run_adapter_tests(sub { ToyLoop->new }, @only ? { only => \@only } : ()) };
+    my $events = intercept {
+        run_adapter_tests(sub { ToyLoop->new }, @only ? { only => \@only } : ())
+    };
     my %result;
     for my $event (grep { $_->isa('Test2::Event::Subtest') } @$events) {
         my ($name) = $event->name =~ /\A(\w+):/;
@@ -44,9 +47,10 @@ my @names = map { $_->{name} } EventLoop::Fork::Test::Adapter::adapter_tests()
 results_of('ToyLoop::Adapter', 'fork');    # a process keeps a descriptor from its first fork on
 my @before = open_fds();
 is(results_of('ToyLoop::Adapter'), { map { $_ => 'passes' } @names }, 'a good adapter passes all');
-is([open_fds()], \@before, 'and leaves no descriptor');
+is([ open_fds() ], \@before, 'and leaves no descriptor');
 
 # What does not come does not come later.
+no warnings 'once';
 $EventLoop::Fork::Test::Adapter::bound = 4 * ($ENV{EVF_TEST_SLOW} ? 10 : 1);
 my %breaks = (
     'ToyLoop::Nameless'  => [qw(class)],
@@ -69,8 +73,20 @@ for my $class (sort keys %breaks) {
 }
 
 like(dies { run_adapter_tests('No::Code') }, qr/needs code/, 'an argument that is no code');
-like(dies { run_adapter_tests(sub { }, only => ['none']) }, qr/No test 'none'/, 'an unknown test');
-like(dies { run_adapter_tests(sub { }, what => 1) }, qr/Unknown option 'what'/, 'an unknown option');
+like(
+    dies {
+        run_adapter_tests(sub { }, only => ['none'])
+    },
+    qr/No test 'none'/,
+    'an unknown test'
+);
+like(
+    dies {
+        run_adapter_tests(sub { }, what => 1)
+    },
+    qr/Unknown option 'what'/,
+    'an unknown option'
+);
 
 {
     my $path = $INC{'EventLoop/Fork/Test/Adapter.pm'};

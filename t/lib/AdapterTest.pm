@@ -16,17 +16,15 @@ our @EXPORT = qw(each_family families program_says);
 # Without a name of the loop the source is what a program of that family does at its start.
 my @FAMILIES = (
     (
-        map {
-            {
-                label   => "IO::Async::Loop::$_",
-                modules => ["IO::Async::Loop::$_"],
-                source  => "use IO::Async::Loop::$_; undef \$IO::Async::Loop::ONE_TRUE_LOOP; IO::Async::Loop::$_->new",
-                family  => 'IO::Async',
-            }
-        } qw(Poll Select Epoll Glib Mojo Libev Libevent)
+        map { {
+            label   => "IO::Async::Loop::$_",
+            modules => ["IO::Async::Loop::$_"],
+            source  => "use IO::Async::Loop::$_; undef \$IO::Async::Loop::ONE_TRUE_LOOP; IO::Async::Loop::$_->new",
+            family  => 'IO::Async',
+        } } qw(Poll Select Epoll Glib Mojo Libev Libevent)
     ),
     { label => 'EV, default loop', modules => ['EV'], source => 'use EV; EV::default_loop', family => 'EV' },
-    { label => 'EV, another loop', modules => ['EV'], source => 'use EV; EV::Loop->new',    family => 'EV' },
+    { label => 'EV, another loop', modules => ['EV'], source => 'use EV; EV::Loop->new', family    => 'EV' },
     {
         label   => 'AnyEvent, pure perl',
         modules => ['AnyEvent'],
@@ -41,13 +39,13 @@ my @FAMILIES = (
     },
     {
         label   => 'Mojo::Reactor::Poll',
-        modules => ['Mojo::IOLoop'],
+        modules => ['Mojolicious'],
         source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::Poll" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
         family  => 'Mojo',
     },
     {
         label   => 'Mojo::Reactor::EV',
-        modules => [ 'Mojo::IOLoop', 'EV' ],
+        modules => [ 'Mojolicious', 'EV' ],
         source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::EV" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
         family  => 'Mojo',
     },

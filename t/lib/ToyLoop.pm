@@ -19,7 +19,9 @@ sub new {
     return $self;
 }
 
-sub everything { return grep { defined } @all }
+sub everything {
+    return grep { defined } @all;
+}
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
@@ -35,7 +37,7 @@ sub turn {
     my $bits = '';
     vec($bits, fileno $_->[0], 1) = 1 for values %{ $self->{handles} };
     my ($next) = sort { $a <=> $b } map { $_->[0] } values %{ $self->{timers} };
-    my $wait = defined $next ? $next - now() : undef;
+    my $wait   = defined $next ? $next - now() : undef;
     select $bits, undef, undef, defined $wait && $wait < 0 ? 0 : $wait;
     for my $id (keys %{ $self->{handles} }) {
         my $watch = $self->{handles}{$id} or next;
@@ -72,11 +74,20 @@ sub renew {
 }
 sub rearm { return }
 
-sub watch_io     { my ($self, $handle, $code)  = @_; $self->{loop}{handles}{ ++$last_id } = [ $handle, $code ]; return $last_id }
-sub watch_time   { my ($self, $seconds, $code) = @_; $self->{loop}{timers}{ ++$last_id } = [ ToyLoop::now() + $seconds, $code ]; return $last_id }
+sub watch_io {
+    my ($self, $handle, $code) = @_;
+    $self->{loop}{handles}{ ++$last_id } = [ $handle, $code ];
+    return $last_id;
+}
+
+sub watch_time {
+    my ($self, $seconds, $code) = @_;
+    $self->{loop}{timers}{ ++$last_id } = [ ToyLoop::now() + $seconds, $code ];
+    return $last_id;
+}
 sub unwatch_io   { my ($self, $id) = @_; delete $self->{loop}{handles}{$id}; return }
 sub unwatch_time { my ($self, $id) = @_; delete $self->{loop}{timers}{$id};  return }
-sub run          { my ($self) = @_; $self->{loop}->run; return }
+sub run          { my ($self) = @_; $self->{loop}->run;            return }
 sub stop         { my ($self) = @_; $self->{loop}{is_running} = 0; return }
 
 sub loop_for_child { my ($self, $keep) = @_; return $keep ? $self->{loop} : ToyLoop->new }
@@ -99,11 +110,16 @@ package ToyLoop::Deaf;      # unwatches nothing
 our @ISA = ('ToyLoop::Adapter');
 sub unwatch_io { return }
 
-package ToyLoop::Forgetful; # a watch lives as long as the adapter
+package ToyLoop::Forgetful;    # a watch lives as long as the adapter
 our @ISA = ('ToyLoop::Adapter');
 my %ids;
-sub watch_io { my ($self, @arguments) = @_; push @{ $ids{$self} }, my $id = $self->SUPER::watch_io(@arguments); return $id }
-sub DESTROY  { my ($self) = @_; $self->unwatch_io($_) for @{ delete $ids{$self} || [] }; return }
+
+sub watch_io {
+    my ($self, @arguments) = @_;
+    push @{ $ids{$self} }, my $id = $self->SUPER::watch_io(@arguments);
+    return $id;
+}
+sub DESTROY { my ($self) = @_; $self->unwatch_io($_) for @{ delete $ids{$self} || [] }; return }
 
 package ToyLoop::Hasty;
 our @ISA = ('ToyLoop::Adapter');
@@ -115,11 +131,16 @@ sub unwatch_time { return }
 
 package ToyLoop::Impatient;    # returns when nothing happens for a while
 our @ISA = ('ToyLoop::Adapter');
-sub run { my ($self) = @_; $self->watch_time(0.03, sub { $self->stop }); return $self->SUPER::run }
+
+sub run {
+    my ($self) = @_;
+    $self->watch_time(0.03, sub { $self->stop });
+    return $self->SUPER::run;
+}
 
 package ToyLoop::Clinging;     # does nothing in a child
 our @ISA = ('ToyLoop::Adapter');
-sub renew { return }
+sub renew          { return }
 sub loop_for_child { return $_[0]{loop} }
 
 package ToyLoop::Broken;       # a child has no loop
@@ -132,7 +153,11 @@ sub unwatch_io { my ($self, $id) = @_; delete $self->{loop}{handles}{$id} or die
 
 package ToyLoop::Repeating;    # tells of the end of a child twice
 our @ISA = ('ToyLoop::Adapter');
-sub watch_process { my ($self, $pid, $fd, $code) = @_; return $self->SUPER::watch_process($pid, $fd, sub { $code->(@_) for 1, 2 }) }
+
+sub watch_process {
+    my ($self, $pid, $fd, $code) = @_;
+    return $self->SUPER::watch_process($pid, $fd, sub { $code->(@_) for 1, 2 });
+}
 
 package ToyLoop::Emptying;     # takes the watchers of a daemon
 our @ISA = ('ToyLoop::Adapter');

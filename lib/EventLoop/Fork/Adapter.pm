@@ -26,7 +26,8 @@ my @registered;    # classes of other authors; asked first
 
 # ---- The list of adapters -------------------------------------------------------------------------------------------
 
-my @CONTRACT = qw(family is_loaded is_in_use accepts new renew rearm loop watch_io unwatch_io watch_time unwatch_time run
+my @CONTRACT =
+    qw(family is_loaded is_in_use accepts new renew rearm loop watch_io unwatch_io watch_time unwatch_time run
     stop loop_for_child);
 
 sub contract { return @CONTRACT }
@@ -59,7 +60,9 @@ sub _loaded {
     );
 }
 
-sub _all { return (@registered, map { _class($_) } (map { $_->[0] } @FAMILIES), 'Native') }
+sub _all {
+    return (@registered, map { _class($_) } (map { $_->[0] } @FAMILIES), 'Native');
+}
 
 # ---- The choice -----------------------------------------------------------------------------------------------------
 
@@ -70,25 +73,29 @@ sub for_loop {
         return $class->new($loop) if $class->accepts($loop);
     }
     my $what = ref $loop || "'$loop'";
-    return _refuse('EVF_ENOTSUP', 'fork', $loop,
+    return _refuse(
+        'EVF_ENOTSUP', 'fork', $loop,
         "no adapter for a loop of $what; supported are "
             . join(', ', map { $_->family } _all())
             . '. Another one needs a class that keeps the contract in EventLoop::Fork::Adapter, '
-            . 'and EventLoop::Fork::Adapter::register');
+            . 'and EventLoop::Fork::Adapter::register'
+    );
 }
 
 my $has_reported;
 
 # All that are loaded are safe in the child; this is only about where on_exit arrives.
 sub _in_use {
-    my @used = grep { $_->is_in_use } _loaded();
-    my %is_below = map { $_ => 1 } map { $_->base_families } @used;
+    my @used     = grep { $_->is_in_use } _loaded();
+    my %is_below = map  { $_ => 1 } map { $_->base_families } @used;
     my ($chosen, @others) = grep { !$is_below{ $_->family } } @used;
     return _class('Native')->new(undef) unless defined $chosen;
     if (@others && !$has_reported++) {
         warn 'EventLoop::Fork: several event loops are in use ('
             . join(', ', map { $_->family } $chosen, @others)
-            . '); on_exit arrives through ' . $chosen->family . ". Name another one with 'loop =>'\n";
+            . '); on_exit arrives through '
+            . $chosen->family
+            . ". Name another one with 'loop =>'\n";
     }
     return $chosen->new(undef);
 }
@@ -140,9 +147,15 @@ sub _in_child {
     my %is_kept = defined $family ? _kept($state, $family) : ();
     for (@$state) {
         my ($class, $value) = @$_;
-        if    ($mode eq 'raw')               { _attempt($class, 'rearm', sub { $class->rearm($value, 'raw') }) }
-        elsif ($is_kept{ $class->family }) { _attempt($class, 'rearm', sub { $class->rearm($value, 'keep') }) }
-        else                                 { _attempt($class, 'renew', sub { $class->renew($value) }) }
+        if ($mode eq 'raw') {
+            _attempt($class, 'rearm', sub { $class->rearm($value, 'raw') });
+        }
+        elsif ($is_kept{ $class->family }) {
+            _attempt($class, 'rearm', sub { $class->rearm($value, 'keep') });
+        }
+        else {
+            _attempt($class, 'renew', sub { $class->renew($value) });
+        }
     }
     return;
 }
@@ -210,7 +223,7 @@ sub _renew_pipe {
 
 # The end of a child through a loop that can watch descriptors and time. Without a process descriptor it is looked for
 # again and again, less and less often. In a forked child of this process the watch is nobody's.
-use constant { SHORTEST_LOOK => 0.005, LONGEST_LOOK => 0.2 };
+my ($shortest_look, $longest_look) = (0.005, 0.2);
 
 sub watch_process {
     my ($self, $pid, $fd, $code) = @_;
@@ -218,21 +231,34 @@ sub watch_process {
     weaken $adapter->{loop} if ref $adapter->{loop};
     my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $adapter };
     $process->{id} = $self->_hold($process, 1);
+    $process->{ev} = _ask_ev($process) if exists $INC{'EV.pm'};
     if (defined $fd) {
         open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
         weaken($process->{handle} = $handle);
         $process->{io} = $self->watch_io($handle, sub { my $held = $handle; _look($process) });
     }
     else {
-        $process->{pause} = SHORTEST_LOOK;
+        $process->{pause} = $shortest_look;
         $process->{timer} = $self->watch_time($process->{pause}, sub { _look($process) });
     }
     return $process->{id};
 }
 
+# EV takes the status of every child of the process once its default loop runs. It tells those who ask.
+my $most_looks = 20;
+
+sub _ask_ev {
+    my ($process) = @_;
+    weaken(my $weak = $process);
+    my $watcher = EV::child($process->{pid}, 0, sub { _end($weak, $_[0]->rstatus) if $weak });
+    $watcher->keepalive(0);
+    return $watcher;
+}
+
 sub unwatch_process {
     my ($self, $id) = @_;
     my $process = $self->_release($id) or return;
+    delete $process->{ev};
     my $adapter = $process->{adapter};
     return unless defined $adapter->{loop};
     $adapter->unwatch_io(delete $process->{io})      if defined $process->{io};
@@ -246,17 +272,213 @@ sub _look {
     return $adapter->unwatch_process($process->{id}) if $$ != $process->{owner};
     my $wait_status = EventLoop::Fork::_process_reap($pid, $fd);
     if (!defined $wait_status) {
-        return if defined $fd;
-        $process->{pause} *= 1.5 if $process->{pause} < LONGEST_LOOK;
+        return                   if defined $fd;
+        $process->{pause} *= 1.5 if $process->{pause} < $longest_look;
         $process->{timer} = $adapter->watch_time($process->{pause}, sub { _look($process) });
         return;
     }
     delete $process->{timer};    # has fired
-    my $handle = $process->{handle};
+                                 # Gone, and EV is about to tell.
+    if ($wait_status == -1 && $process->{ev} && $process->{looks}++ < $most_looks) {
+        $process->{timer} = $adapter->watch_time($shortest_look, sub { _look($process) }) unless defined $fd;
+        return;
+    }
+    return _end($process, $wait_status);
+}
+
+sub _end {
+    my ($process, $wait_status) = @_;
+    my $adapter = $process->{adapter};
+    my $handle  = $process->{handle};
     $adapter->unwatch_process($process->{id});
     close $handle if $handle;
-    $process->{code}->($pid, $wait_status);
+    $process->{code}->($process->{pid}, $wait_status);
     return;
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Adapter - how a fork deals with the loops of a family
+
+=head1 SYNOPSIS
+
+    package My::Adapter;
+    use parent 'EventLoop::Fork::Adapter';
+
+    sub family    { 'My' }
+    sub is_loaded { exists $INC{'My/Loop.pm'} }
+    # ... the other methods below
+
+    EventLoop::Fork::Adapter::register(__PACKAGE__);
+
+=head1 DESCRIPTION
+
+C<< EventLoop::Fork->fork >> works through any loop that has an adapter: its C<on_exit> arrives through that loop, the
+child gets a loop of the same family, and nothing that the child does to what it has inherited reaches the parent.
+
+There are adapters for these families:
+
+=over 4
+
+=item L<EventLoop::Fork::Adapter::IOAsync>
+
+Every L<IO::Async::Loop>.
+
+=item L<EventLoop::Fork::Adapter::Mojo>
+
+L<Mojo::IOLoop>.
+
+=item L<EventLoop::Fork::Adapter::AnyEvent>
+
+L<AnyEvent>.
+
+=item L<EventLoop::Fork::Adapter::EV>
+
+L<EV>.
+
+=item L<EventLoop::Fork::Adapter::Native>
+
+L<EventLoop::Fork::Loop>.
+
+=back
+
+A loop of another family is refused with C<EVF_ENOTSUP>, until somebody writes a class with the methods below and
+registers it. L<EventLoop::Fork::Test::Adapter> has the tests that it must pass.
+
+At a fork all families that are loaded are made safe, whichever of them the fork goes through.
+
+=head1 FUNCTIONS
+
+=head2 for_loop
+
+    my $adapter = EventLoop::Fork::Adapter::for_loop($loop);
+
+The adapter object for a loop: an object, or the name of a class (C<EV>, C<AnyEvent>, C<Mojo::IOLoop>,
+C<IO::Async::Loop>, ...). Without one it is for the loop in use, by this order: adapters of others, IO::Async, Mojo,
+AnyEvent, EV. A family that another one stands on does not count. If there still are several, the choice is reported by
+C<warn>, once. With none in use it is a loop of ours.
+
+=head2 register
+
+    EventLoop::Fork::Adapter::register('My::Adapter');
+
+Adds a class. It is asked before the built-in ones.
+
+=head2 contract
+
+The names of the methods that an adapter must have.
+
+=head1 CLASS METHODS OF AN ADAPTER
+
+=head2 family
+
+Its name, for people.
+
+=head2 is_loaded
+
+True if the library is in this process. Loads nothing.
+
+=head2 is_in_use
+
+True if the program has made a loop, or has one by default.
+
+=head2 base_families
+
+The families that the loop in use stands on: EV for a Mojo::IOLoop on its EV reactor. The default is none.
+
+=head2 accepts
+
+    $class->accepts($loop)
+
+True for an object or the name of a class of this family. It gets anything.
+
+=head2 new
+
+    my $adapter = $class->new($loop);
+
+For an object or a name that it accepts, or for C<undef>: the loop in use.
+
+=head2 before_fork
+
+    my $state = $class->before_fork;
+
+In the parent, before each fork: what the child will need to know. If that is a hash, C<blocked> holds the names of
+signals that a loop has blocked for its own purposes; they are unblocked in the child. The default does nothing.
+
+=head2 renew
+
+    $class->renew($state);
+
+In the child of a fork through us, before any code of the program, with signals blocked. Afterwards no inherited watcher
+of any loop of this family fires, singletons are cleared, and what the loops have in the kernel (epoll instances,
+eventfds, timerfds, inotify, pipes for signals) is the child's own. Inherited objects are not destroyed: C<_freeze> keeps
+references for ever. Inherited epoll descriptors have been replaced by empty ones before.
+
+=head2 rearm
+
+    $class->rearm($state, $mode);
+
+The opposite: the inherited watchers go on in the child, on kernel objects of its own, and those of the parent, if it
+lives, are not touched. C<$mode> is C<raw> in the child of a fork that did not come through us (it may be a daemon), where
+the state may be C<undef>; it is C<keep> for C<< loop_in_child => 'keep' >>. There the frames of a C<run> that the fork
+happened in never come back.
+
+=head1 METHODS OF AN ADAPTER
+
+=head2 loop
+
+What the program knows as the loop: an object, or the name of a class where there is none. The default is C<< {loop} >>.
+
+=head2 watch_io
+
+    my $id = $adapter->watch_io($handle, $code);
+
+Calls the code, without arguments, whenever the handle is readable, until it is unwatched. The watch does not end with
+the adapter object.
+
+=head2 unwatch_io
+
+    $adapter->unwatch_io($id);
+
+=head2 watch_time
+
+    my $id = $adapter->watch_time($seconds, $code);
+
+=head2 unwatch_time
+
+    $adapter->unwatch_time($id);
+
+Accepts an id that has fired.
+
+=head2 run
+
+Runs the loop, and blocks until C<stop>, also when there is nothing to watch.
+
+=head2 stop
+
+=head2 loop_for_child
+
+    my $loop = $adapter->loop_for_child($is_kept);
+
+In the child, after C<renew> or C<rearm>: the loop to use there, of the same class; the inherited one if it is kept.
+
+=head2 watch_process
+
+    my $id = $adapter->watch_process($pid, $fd, $code);
+
+The base class has it. Calls the code with pid and wait status when the child has ended. The descriptor, if there is one,
+is a process descriptor and is taken over. In a forked child the watch does nothing.
+
+=head2 unwatch_process
+
+    $adapter->unwatch_process($id);
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>, L<EventLoop::Fork::Test::Adapter>
+
+=cut

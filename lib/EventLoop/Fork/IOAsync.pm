@@ -8,10 +8,10 @@ use warnings;
 
 our $VERSION = '0.001';
 
-use Carp                      qw(croak);
-use EventLoop::Fork           ();
-use EventLoop::Fork::Adapter  ();
-use IO::Async::Loop           ();
+use Carp                     qw(croak);
+use EventLoop::Fork          ();
+use EventLoop::Fork::Adapter ();
+use IO::Async::Loop          ();
 use IO::Async::Metrics '$METRICS';
 use Errno        ();
 use Scalar::Util qw(blessed reftype weaken);
@@ -21,9 +21,9 @@ our @CARP_NOT = qw(IO::Async::Loop);
 
 # In the loop, as IO::Async keeps its own: pid => id of the adapter, and the code of a watch of all children.
 use constant {
-    PROCESSES => 'EventLoop::Fork/processes',
-    ALL       => 'EventLoop::Fork/all_processes',
-    ALL_CODE  => __PACKAGE__ . '::AllCode',
+    _PROCESSES => 'EventLoop::Fork/processes',
+    _ALL       => 'EventLoop::Fork/all_processes',
+    _ALL_CODE  => __PACKAGE__ . '::AllCode',
 };
 
 my %MAKERS = (
@@ -54,7 +54,7 @@ sub install {
 sub _replace_in {
     my ($package) = @_;
     return
-        if $is_done{$package}++
+           if $is_done{$package}++
         || !$package->isa('IO::Async::Loop')
         || $package->isa('EventLoop::Fork::Loop::IOAsync');
     no strict 'refs';
@@ -117,10 +117,10 @@ sub _watcher {
         my ($self, $pid, $code) = @_;
         return _watch($self, $pid, undef, $code) if $pid;
         # A class may hand this on to the one it is derived from.
-        goto &$original if blessed $code && $code->isa(ALL_CODE);
-        $self->{ +ALL } = $code;
+        goto &$original if blessed $code && $code->isa(_ALL_CODE);
+        $self->{ +_ALL } = $code;
         weaken(my $weak = $self);
-        @_ = ($self, $pid, bless sub { _reaped_by_original($weak, @_) }, ALL_CODE);
+        @_ = ($self, $pid, bless sub { _reaped_by_original($weak, @_) }, _ALL_CODE);
         goto &$original;
     };
 }
@@ -130,10 +130,10 @@ sub _unwatcher {
     return sub {
         my ($self, $pid) = @_;
         if (!$pid) {
-            delete $self->{ +ALL };
+            delete $self->{ +_ALL };
             goto &$original;
         }
-        my $watch = delete $self->{ +PROCESSES }{$pid};
+        my $watch = delete $self->{ +_PROCESSES }{$pid};
         if (!$watch) {
             goto &$original if grep { ref eq 'HASH' && exists $_->{$pid} } @$self{qw(childwatches processwatches)};
             return;
@@ -145,9 +145,9 @@ sub _unwatcher {
 
 sub _watch {
     my ($self, $pid, $fd, $code) = @_;
-    croak "Already have a handler for $pid" if exists $self->{ +PROCESSES }{$pid};
+    croak "Already have a handler for $pid" if exists $self->{ +_PROCESSES }{$pid};
     weaken(my $weak = $self);
-    my $watch = $self->{ +PROCESSES }{$pid} = { owner => $$, code => $code, cancel => sub { } };
+    my $watch = $self->{ +_PROCESSES }{$pid} = { owner => $$, code => $code, cancel => sub { } };
     if (!defined $fd) {
         local $@;
         if (!eval { $fd = EventLoop::Fork::_process_open($pid); 1 }) {
@@ -159,7 +159,7 @@ sub _watch {
         }
     }
     my $adapter = EventLoop::Fork::Adapter::for_loop($self);
-    my $id = $adapter->watch_process($pid, $fd, sub { _ended($weak, @_) });
+    my $id      = $adapter->watch_process($pid, $fd, sub { _ended($weak, @_) });
     weaken $adapter->{loop};
     $watch->{cancel} = sub { $adapter->unwatch_process($id) };
     return;
@@ -167,8 +167,8 @@ sub _watch {
 
 sub _ended {
     my ($self, $pid, $wait_status) = @_;
-    my $watch = delete $self->{ +PROCESSES }{$pid} or return;
-    my $all   = $self->{ +ALL };
+    my $watch = delete $self->{ +_PROCESSES }{$pid} or return;
+    my $all   = $self->{ +_ALL };
     $watch->{code}->($pid, $wait_status);
     $all->($pid, $wait_status) if $all;
     return;
@@ -177,11 +177,11 @@ sub _ended {
 # A watch of all children takes every status, and so ours, too.
 sub _reaped_by_original {
     my ($self, $pid, $wait_status) = @_;
-    if (my $watch = delete $self->{ +PROCESSES }{$pid}) {
+    if (my $watch = delete $self->{ +_PROCESSES }{$pid}) {
         $watch->{cancel}->();
         $watch->{code}->($pid, $wait_status);
     }
-    my $all = $self->{ +ALL };
+    my $all = $self->{ +_ALL };
     $all->($pid, $wait_status) if $all;
     return;
 }
@@ -189,7 +189,7 @@ sub _reaped_by_original {
 # In a child that goes on with the loop: they are its parent's children.
 sub _forget_processes {
     my ($self) = @_;
-    my $watches = $self->{ +PROCESSES } or return;
+    my $watches = $self->{ +_PROCESSES } or return;
     for my $pid (grep { $watches->{$_}{owner} != $$ } keys %$watches) {
         (delete $watches->{$pid})->{cancel}->();
     }
@@ -197,3 +197,73 @@ sub _forget_processes {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::IOAsync - IO::Async's fork and process watches, through EventLoop::Fork
+
+=head1 SYNOPSIS
+
+    perl -MEventLoop::Fork=-io_async program.pl
+
+    use EventLoop::Fork -io_async;
+    use IO::Async::Loop;
+
+    my $loop = IO::Async::Loop->new;
+    $loop->fork(
+        code    => sub { print "a child\n"; return 3 },
+        on_exit => sub { my ($pid, $wait_status) = @_; print 'exit ', $wait_status >> 8, "\n"; $loop->stop },
+    );
+    $loop->run;
+
+=head1 DESCRIPTION
+
+Replaces C<fork>, C<watch_process> and C<watch_child>, and what ends a watch, in L<IO::Async::Loop> and in every class
+that has its own: those that are loaded and those that come later, for the loops that there are and for new ones. What
+uses them (L<IO::Async::Process>, L<IO::Async::Function>, ...) is served, too. A program gets
+
+=over 4
+
+=item *
+
+a child with the right signal mask, default signals, a loop of its own of the same class, its own random numbers;
+
+=item *
+
+the output of the child, which IO::Async loses when it is buffered, and a report of its exception;
+
+=item *
+
+hooks (C<at_fork>) and guards;
+
+=item *
+
+statuses of the watched children alone: nobody waits for "any child", so C<waitpid>, C<system> and C<close> of others get
+theirs.
+
+=back
+
+The contract is that of IO::Async: C<fork> returns a pid, C<on_exit> gets pid and wait status, C<keep_signals>, the texts
+of errors. The value of C<code> must be an exit code; another one is reported, and the code is 255.
+
+C<< $loop->watch_process(0 => $code) >> stays as IO::Async has it, and takes every status of the process. The watches of
+single children still get theirs. On a reactor or loop of EV, EV does the same at all times.
+
+A process that is watched and is not a child of this one is never told of, as in IO::Async, unless it does not exist: then
+its wait status is -1.
+
+=head1 CLASS METHODS
+
+=head2 install
+
+    EventLoop::Fork::IOAsync->install;
+
+What the switch C<-io_async> does. More than once is once.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork>, L<EventLoop::Fork::Adapter::IOAsync>
+
+=cut

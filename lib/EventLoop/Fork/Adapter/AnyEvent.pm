@@ -41,8 +41,10 @@ sub new {
     require AnyEvent;
     my $model = AnyEvent::detect();
     $BASE_FAMILIES{$model}
-        or EventLoop::Fork::Adapter::_refuse('EVF_ENOTSUP', 'fork', 'AnyEvent',
-        "AnyEvent uses $model here; supported are " . join(', ', sort keys %BASE_FAMILIES));
+        or EventLoop::Fork::Adapter::_refuse(
+        'EVF_ENOTSUP', 'fork', 'AnyEvent',
+        "AnyEvent uses $model here; supported are " . join(', ', sort keys %BASE_FAMILIES)
+        );
     return bless { loop => 'AnyEvent' }, $class;
 }
 
@@ -59,8 +61,8 @@ sub renew {
     no warnings 'once';
     $class->_empty_loop if _model() eq 'AnyEvent::Impl::Perl';
     $class->_empty_base;
-    undef $AnyEvent::CondVar::Base::WAITING;    # a recv that the fork happened in never comes back
-    $class->_freeze($AnyEvent::DNS::RESOLVER);  # its sockets are the parent's
+    undef $AnyEvent::CondVar::Base::WAITING;      # a recv that the fork happened in never comes back
+    $class->_freeze($AnyEvent::DNS::RESOLVER);    # its sockets are the parent's
     undef $AnyEvent::DNS::RESOLVER;
     $class->_renew_signal_pipe;
     # It installs a handler only where %SIG has none, and takes the word for one.
@@ -81,7 +83,7 @@ sub _tables {
         next unless defined $name && $name =~ /\A(?:\@(?:fds|timer|idle)|\$need_sort)\z/;
         $tables{$name} ||= $values[$i]->object_2svref;
     }
-    my @missing = grep { !$tables{$_} } '@fds', '@timer', '@idle', '$need_sort';    ## no critic (InterpolationOfMetachars)
+    my @missing = grep { !$tables{$_} } '@fds', '@timer', '@idle', '$need_sort'; ## no critic (InterpolationOfMetachars)
     die "AnyEvent::Loop has no @missing\n" if @missing;
     die "AnyEvent::Loop's \@fds is not what it was\n"
         if @{ $tables{'@fds'} } != 2 || grep { ref ne 'ARRAY' } @{ $tables{'@fds'} };
@@ -93,8 +95,8 @@ sub _empty_loop {
     my $tables = _tables();
     $class->_disarm('AnyEvent::Loop::io');
     $class->_freeze(map { [@$_] } @$tables{qw(@fds @timer @idle)});
-    @{ $tables->{'@fds'} } = ([], []);
-    @{ $tables->{$_} } = () for qw(@timer @idle);
+    @{ $tables->{'@fds'} }       = ([], []);
+    @{ $tables->{$_} }           = () for qw(@timer @idle);
     ${ $tables->{'$need_sort'} } = 1e300;
     return;
 }
@@ -106,9 +108,17 @@ sub _empty_base {
     my @scalars = map { \$_ } $AnyEvent::POSTPONE_W, $AnyEvent::Base::SIG_TW, $AnyEvent::Base::CHLD_W,
         $AnyEvent::Base::CHLD_DELAY_W;
     my @hashes = (\%AnyEvent::Base::SIG_CB, \%AnyEvent::Base::SIG_EV, \%AnyEvent::Base::PID_CB);
-    $class->_freeze((map { $$_ } @scalars), (map { {%$_} } @hashes), [@AnyEvent::POSTPONE]);
+    $class->_freeze(
+        (map { $$_ } @scalars),
+        (
+            map {
+                { %$_ }
+            } @hashes
+        ),
+        [@AnyEvent::POSTPONE]
+    );
     undef $$_ for @scalars;
-    %$_ = () for @hashes;
+    %$_                        = () for @hashes;
     @AnyEvent::POSTPONE        = ();
     $AnyEvent::Base::SIG_COUNT = 0;
     return;
@@ -127,8 +137,8 @@ sub _renew_signal_pipe {
     no warnings 'once';
     my ($reader, $writer) = ($AnyEvent::Base::SIGPIPE_R, $AnyEvent::Base::SIGPIPE_W);
     return unless defined $reader;
-    if (blessed $reader && $reader->can('renew')) { $reader->renew }    # of Async::Interrupt
-    else                                          { $class->_renew_pipe($reader, $writer) }
+    if   (blessed $reader && $reader->can('renew')) { $reader->renew }                          # of Async::Interrupt
+    else                                            { $class->_renew_pipe($reader, $writer) }
     my $handle = blessed $reader && $reader->can('fileno') ? $reader->fileno : $reader;
     $class->_freeze($AnyEvent::Base::SIG_IO);
     $AnyEvent::Base::SIG_IO = AE::io($handle, 0, \&AnyEvent::Base::_signal_exec);
@@ -185,3 +195,66 @@ sub stop { $runs[-1]->send if @runs; return }
 sub loop_for_child { return $_[0]{loop} }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Adapter::AnyEvent - forks through AnyEvent
+
+=head1 SYNOPSIS
+
+    use AnyEvent;
+    use EventLoop::Fork;
+
+    my $done = AnyEvent->condvar;
+    EventLoop::Fork->fork(
+        loop    => 'AnyEvent',
+        code    => sub { my ($self) = @_; return 3 },    # $self->loop is the name AnyEvent
+        on_exit => sub { my ($child) = @_; print $child->exit_reason, "\n"; $done->send },
+    );
+    $done->recv;
+
+=head1 DESCRIPTION
+
+AnyEvent on its own loop (C<AnyEvent::Impl::Perl>), on EV and on IO::Async; other models are refused. In the child of a
+fork through us
+
+=over 4
+
+=item *
+
+no inherited watcher is called. Their objects may be dropped, which does nothing;
+
+=item *
+
+C<recv> works, in a child that was forked inside of another C<recv>, too;
+
+=item *
+
+the pipe for signals is private, and signals and children can be watched;
+
+=item *
+
+postponed code is gone, and AnyEvent::DNS makes a resolver of its own.
+
+=back
+
+The tables of AnyEvent's own loop are lexical variables of its file. They are looked up by name in a function that uses
+them, as AnyEvent 7.17 has them. With an AnyEvent that has others the fork works and reports what it could not empty.
+
+=head1 METHODS
+
+Those of L<EventLoop::Fork::Adapter>.
+
+=head2 family, is_loaded, is_in_use, accepts, new, base_families, before_fork
+
+=head2 renew, rearm, loop_for_child
+
+=head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Adapter>, L<EventLoop::Fork>
+
+=cut

@@ -49,7 +49,7 @@ sub renew {
         $stat->clear_pending;
     }
     for my $loop (_loops()) {
-        $loop->loop_fork;                 # is done in the next turn, so
+        $loop->loop_fork;    # is done in the next turn, so
         $loop->run(EV::RUN_NOWAIT());
     }
     for my $stat (@stats) {
@@ -132,3 +132,70 @@ sub loop_for_child {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Adapter::EV - forks through EV
+
+=head1 SYNOPSIS
+
+    use EV;
+    use EventLoop::Fork;
+
+    EventLoop::Fork->fork(
+        loop    => 'EV',                                 # or an EV::Loop
+        code    => sub { my ($self) = @_; return 3 },    # $self->loop is an EV::Loop
+        on_exit => sub { my ($child) = @_; print $child->exit_reason, "\n"; EV::break },
+    );
+    EV::run;
+
+=head1 DESCRIPTION
+
+The default loop and the others, on every backend of EV. In the child of a fork through us
+
+=over 4
+
+=item *
+
+every inherited watcher that Perl can see is stopped; it can be started again. Those that C code has started, and those of
+C<EV::once>, cannot be seen;
+
+=item *
+
+each loop has opened its kernel objects anew;
+
+=item *
+
+EV's own handler of SIGCHLD is back, so that C<EV::child> works;
+
+=item *
+
+C<< $self->loop >> is the default loop, or a new one with the same backend if the fork went through another loop. The
+default loop is never destroyed: with watchers that is a use after free in EV.
+
+=back
+
+After a raw fork, and with C<< loop_in_child => 'keep' >>, C<loop_fork> is called for each loop. Its work is done in the
+loop's next turn; a program that closes descriptors behind EV's back before that may lose a file of its own, as with EV
+alone.
+
+EV takes the status of every child of the process when its default loop runs. C<on_exit> gets the right one nevertheless;
+what other code waits for may be lost, as with EV alone.
+
+=head1 METHODS
+
+Those of L<EventLoop::Fork::Adapter>.
+
+=head2 family, is_loaded, is_in_use, accepts, new, before_fork
+
+=head2 renew, rearm, loop_for_child
+
+=head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Adapter>, L<EventLoop::Fork>
+
+=cut

@@ -15,8 +15,8 @@ use POSIX        ();
 use Scalar::Util qw(blessed reftype weaken);
 
 use constant {
-    BASE => 'IO::Async::Loop',
-    OURS => 'EventLoop::Fork::Loop::IOAsync',
+    _BASE => 'IO::Async::Loop',
+    _OURS => 'EventLoop::Fork::Loop::IOAsync',
 };
 
 my @SIGNAL_NAMES = split / /, $Config{sig_name};
@@ -27,7 +27,7 @@ sub is_loaded { return exists $INC{'IO/Async/Loop.pm'} }
 sub _singleton {
     no warnings 'once';
     my $loop = $IO::Async::Loop::ONE_TRUE_LOOP;
-    return blessed $loop && $loop->isa(BASE) ? $loop : undef;
+    return blessed $loop && $loop->isa(_BASE) ? $loop : undef;
 }
 
 sub is_in_use { return defined _singleton() }
@@ -45,23 +45,23 @@ my %BASE_FAMILIES = (
 sub base_families {
     my ($class) = @_;
     my $loop = _singleton();
-    return () if !defined $loop || $loop->isa(OURS);
+    return () if !defined $loop             || $loop->isa(_OURS);
     my $bases = $BASE_FAMILIES{ ref $loop } || [qw(Mojo AnyEvent EV)];
     return @$bases;
 }
 
 sub accepts {
     my ($class, $loop) = @_;
-    return $loop->isa(BASE) if blessed $loop;
-    return 0                if ref $loop || $loop !~ /\A\w+(?:::\w+)*\z/;
-    return $loop =~ /\AIO::Async::Loop(?:::|\z)/ || is_loaded() && $loop->isa(BASE);
+    return $loop->isa(_BASE) if blessed $loop;
+    return 0 if ref $loop || $loop !~ /\A\w+(?:::\w+)*\z/;
+    return $loop =~ /\AIO::Async::Loop(?:::|\z)/ || is_loaded() && $loop->isa(_BASE);
 }
 
 sub new {
     my ($class, $loop) = @_;
     return bless { loop => $loop }, $class if blessed $loop;
     require IO::Async::Loop;
-    return bless { loop => IO::Async::Loop->new }, $class if !defined $loop || $loop eq BASE;
+    return bless { loop => IO::Async::Loop->new }, $class if !defined $loop || $loop eq _BASE;
     my $singleton = _singleton();
     return bless { loop => $singleton }, $class if $singleton && ref $singleton eq $loop;
     (my $file = "$loop.pm") =~ s{::}{/}g;
@@ -93,7 +93,7 @@ sub _blocked_by_loops {
     my %watched   = map { $_ => 1 } map { _signals_of($_) } @blockers, $singleton || ();
     my $unknown   = join ' ', grep { !$watched{$_} } @blocked;
     if (length $unknown && $unknown ne $looked_for) {
-        _remember(grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(BASE));
+        _remember(grep { _signals_of($_) } EventLoop::Fork::Adapter::_instances(_BASE));
         %watched    = map { $_ => 1 } map { _signals_of($_) } @blockers;
         $looked_for = join ' ', grep { !$watched{$_} } @blocked;
     }
@@ -115,7 +115,7 @@ sub _blocked_signals {
 
 sub _signals_of {
     my ($loop) = @_;
-    return if !_is_hash($loop) || $loop->isa(OURS) || ref $loop->{sigmask} ne 'POSIX::SigSet';
+    return if !_is_hash($loop) || $loop->isa(_OURS) || ref $loop->{sigmask} ne 'POSIX::SigSet';
     return ref $loop->{signals} eq 'HASH' ? keys %{ $loop->{signals} } : ();
 }
 
@@ -126,29 +126,29 @@ sub _is_hash { return (reftype($_[0]) // '') eq 'HASH' }
 # What is to be empty in an inherited loop, by class; everywhere else it stays as it is.
 my %TABLES = (
     'IO::Async::Loop::Poll'   => { pollmask => {}, pollevents => {}, fake_isreg => {} },
-    'IO::Async::Loop::Select' => { rvec => '', wvec => '', evec => '', avec => '' },
+    'IO::Async::Loop::Select' => { rvec     => '', wvec       => '', evec       => '', avec => '' },
     'IO::Async::Loop::Epoll'  =>
         { masks => {}, callbacks => {}, fakeevents => {}, refaddr_for_fileno => {}, signals => {} },
     'IO::Async::Loop::Glib' => { sourceid => {}, processwatches => {} },
     'IO::Async::Loop::Mojo' => { io_cbs   => {} },
 );
 my %BASE_TABLES = (
-    iowatches    => {},
-    sigattaches  => {},
-    childwatches => {},
-    deferrals    => [],
-    timequeue    => undef,
-    os           => {},
+    iowatches                   => {},
+    sigattaches                 => {},
+    childwatches                => {},
+    deferrals                   => [],
+    timequeue                   => undef,
+    os                          => {},
     'EventLoop::Fork/processes' => {},
     (map { $_ => undef } 'EventLoop::Fork/all_processes', qw(childmanager childwatch_sigid result running)),
 );
 
 sub renew {
     my ($class, $state) = @_;
-    my $singleton = _singleton();
+    my $singleton    = _singleton();
     my $parent_class = $state && $state->{class} || ref $singleton;
     # The objects stay: their destructors, and those of all they hold, are the parent's to run.
-    my @loops = grep { _is_hash($_) && !$_->isa(OURS) } EventLoop::Fork::Adapter::_instances(BASE);
+    my @loops = grep { _is_hash($_) && !$_->isa(_OURS) } EventLoop::Fork::Adapter::_instances(_BASE);
     $class->_freeze($singleton, @loops);
     {
         no warnings 'once';
@@ -187,18 +187,18 @@ sub _empty {
 
 # Loop::Glib watches in Glib's one default context, and a loop that the child makes would run whatever is in there. The
 # numbers of timers and idles are known to those only who have started them; they count up from 1.
-use constant MOST_SOURCES => 100_000;
+my $most_sources     = 100_000;
 my $has_cleared_glib = 0;
 
 sub _remove_glib_sources {
     my ($loop) = @_;
-    my $own = $loop->{sourceid};
-    my %known = map { $_ => 1 } grep { defined } map { @$_ } values %{ $own || {} };
+    my $own    = $loop->{sourceid};
+    my %known  = map { $_ => 1 } grep { defined } map { @$_ } values %{ $own || {} };
     $known{$_} = 1 for grep { defined } values %{ $loop->{processwatches} || {} };
     if ($has_cleared_glib != $$) {
         $has_cleared_glib = $$;
-        my $next = Glib::Idle->add(sub { return 0 });
-        my $first = $next > MOST_SOURCES ? $next - MOST_SOURCES : 1;
+        my $next  = Glib::Idle->add(sub { return 0 });
+        my $first = $next > $most_sources ? $next - $most_sources : 1;
         $known{$_} = 1 for $first .. $next;
     }
     # It grumbles about a number that is free.
@@ -210,11 +210,11 @@ sub _remove_glib_sources {
 
 sub rearm {
     my ($class, $state, $mode) = @_;
-    for my $loop (EventLoop::Fork::Adapter::_instances(BASE)) {
-        next if !_is_hash($loop) || $loop->isa(OURS);    # the core does that
+    for my $loop (EventLoop::Fork::Adapter::_instances(_BASE)) {
+        next if !_is_hash($loop) || $loop->isa(_OURS);    # the core does that
         _forget_processes($loop);
-        if ($loop->isa('IO::Async::Loop::Epoll')) { _rearm_epoll($loop, $mode) }
-        else                                      { $loop->post_fork }
+        if   ($loop->isa('IO::Async::Loop::Epoll')) { _rearm_epoll($loop, $mode) }
+        else                                        { $loop->post_fork }
         EventLoop::Fork::IOAsync::_forget_processes($loop) if EventLoop::Fork::IOAsync->can('_forget_processes');
     }
     return;
@@ -275,8 +275,7 @@ sub watch_time {
     my ($self, $seconds, $code) = @_;
     my $id;
     $id = $self->_hold([
-        $self->{loop}->watch_time(after => $seconds, code => sub { __PACKAGE__->_release($id); $code->() })
-    ]);
+        $self->{loop}->watch_time(after => $seconds, code => sub { __PACKAGE__->_release($id); $code->() }) ]);
     return $id;
 }
 
@@ -301,3 +300,74 @@ sub loop_for_child {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Adapter::IOAsync - forks through any IO::Async::Loop
+
+=head1 SYNOPSIS
+
+    use IO::Async::Loop;
+    use EventLoop::Fork;
+
+    my $loop = IO::Async::Loop->new;
+    EventLoop::Fork->fork(
+        loop    => $loop,
+        code    => sub { my ($self) = @_; return 3 },    # $self->loop is of the class of $loop
+        on_exit => sub { my ($child) = @_; print $child->exit_reason, "\n"; $loop->stop },
+    );
+    $loop->run;
+
+=head1 DESCRIPTION
+
+Every class of loops, also those that we do not know. In the child of a fork through us
+
+=over 4
+
+=item *
+
+C<< IO::Async::Loop->new >> makes a loop of the class that the parent had, and C<< $self->loop >> is that loop. The
+environment variable C<IO_ASYNC_LOOP> comes first, as ever;
+
+=item *
+
+the parent's loops are never destroyed. Those of the classes Poll, Select, Epoll, Glib and Mojo are empty, so that none of
+their watchers is called; of other classes nothing is known, and a child should not turn such a loop;
+
+=item *
+
+the pipe through which IO::Async hears of signals is private: a signal that the child gets is not delivered to the parent;
+
+=item *
+
+signals that Loop::Epoll has blocked for itself are not blocked;
+
+=item *
+
+the sources in Glib's default context are removed: those of the loop, and others if their numbers are among the last
+100,000.
+
+=back
+
+After a raw fork, and with C<< loop_in_child => 'keep' >>, C<post_fork> of each loop is called. That of Loop::Epoll 0.22
+would lose all watches; its tables are put right before.
+
+C<use EventLoop::Fork -io_async> makes IO::Async's own C<fork> do all this: L<EventLoop::Fork::IOAsync>.
+
+=head1 METHODS
+
+Those of L<EventLoop::Fork::Adapter>.
+
+=head2 family, is_loaded, is_in_use, accepts, new, base_families, before_fork
+
+=head2 renew, rearm, loop_for_child
+
+=head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Adapter>, L<EventLoop::Fork>
+
+=cut

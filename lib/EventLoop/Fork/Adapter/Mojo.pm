@@ -12,7 +12,7 @@ use parent 'EventLoop::Fork::Adapter';
 
 use Scalar::Util qw(blessed);
 
-use constant CLASS => 'Mojo::IOLoop';
+use constant _CLASS => 'Mojo::IOLoop';
 
 sub family    { return 'Mojo' }
 sub is_loaded { return exists $INC{'Mojo/IOLoop.pm'} }
@@ -24,8 +24,8 @@ sub base_families {
 
 sub accepts {
     my ($class, $loop) = @_;
-    return $loop->isa(CLASS) if blessed $loop;
-    return !ref $loop && $loop eq CLASS;
+    return $loop->isa(_CLASS) if blessed $loop;
+    return !ref $loop && $loop eq _CLASS;
 }
 
 sub new {
@@ -39,7 +39,7 @@ sub new {
 
 sub renew {
     my ($class) = @_;
-    my @loops = EventLoop::Fork::Adapter::_instances(CLASS);
+    my @loops = EventLoop::Fork::Adapter::_instances(_CLASS);
     my %classes;
     for my $loop (@loops) {
         my $reactor = $loop->{reactor} or next;
@@ -85,7 +85,7 @@ sub rearm {
     my ($class, $state, $mode) = @_;
     return if $mode eq 'raw';
     # The run that the fork happened in never comes back in this child, and a loop that runs refuses to be started.
-    delete $_->{running} for grep { defined } map { $_->{reactor} } EventLoop::Fork::Adapter::_instances(CLASS);
+    delete $_->{running} for grep { defined } map { $_->{reactor} } EventLoop::Fork::Adapter::_instances(_CLASS);
     return;
 }
 
@@ -118,7 +118,7 @@ sub unwatch_time {
 
 # Its start returns when there is no watcher, and refuses inside of itself.
 sub run {
-    my ($self) = @_;
+    my ($self)  = @_;
     my $reactor = $self->{loop}->reactor;
     my $id      = $reactor->recurring(3600 => sub { });
     $reactor->start;
@@ -132,3 +132,47 @@ sub stop { $_[0]{loop}->stop; return }
 sub loop_for_child { return $_[0]{loop} }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Adapter::Mojo - forks through Mojo::IOLoop
+
+=head1 SYNOPSIS
+
+    use Mojo::IOLoop;
+    use EventLoop::Fork;
+
+    EventLoop::Fork->fork(
+        loop    => 'Mojo::IOLoop',                       # or an object
+        code    => sub { my ($self) = @_; return 3 },    # $self->loop is the same object, with a new reactor
+        on_exit => sub { my ($child) = @_; print $child->exit_reason, "\n"; Mojo::IOLoop->stop },
+    );
+    Mojo::IOLoop->start;
+
+=head1 DESCRIPTION
+
+The singleton and other objects, on the reactors C<Mojo::Reactor::Poll> and C<Mojo::Reactor::EV>. In the child of a fork
+through us each of them has been C<reset> with C<freeze>, as Mojo's own subprocesses do it: connections and servers are
+hidden and stay alive, and those who listen for C<reset> hear of it.
+
+Each has a new reactor of the class that it had. Mojo alone gives the child a Poll reactor after an EV reactor, because
+two EV reactors would share EV's one default loop. Here the first one has no watcher any more and is never used or
+destroyed, so that the second one has the loop for itself.
+
+=head1 METHODS
+
+Those of L<EventLoop::Fork::Adapter>.
+
+=head2 family, is_loaded, is_in_use, accepts, new, base_families
+
+=head2 renew, rearm, loop_for_child
+
+=head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Adapter>, L<EventLoop::Fork>
+
+=cut

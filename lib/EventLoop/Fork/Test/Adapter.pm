@@ -8,18 +8,22 @@ use warnings;
 
 our $VERSION = '0.001';
 
-use Carp                      qw(croak);
-use EventLoop::Fork           ();
-use EventLoop::Fork::Adapter  ();
+use Carp                        qw(croak);
+use EventLoop::Fork             ();
+use EventLoop::Fork::Adapter    ();
 use EventLoop::Fork::Test::Loop ();
-use POSIX                     ();
-use Scalar::Util              qw(blessed);
-use Test::More                ();
+use Exporter                    qw(import);
+use POSIX                       ();
+use Scalar::Util                qw(blessed);
+use Test::More                  ();
 
 {
     no strict 'refs';
     *$_ = EventLoop::Fork::Test::Loop->can($_) for qw(give is is_list now ok pipe_pair take words_of);
 }
+
+our @EXPORT    = qw(run_adapter_tests);
+our @EXPORT_OK = qw(run_adapter_tests adapter_tests);
 
 # Seconds. What is due must come within the bound; what must not come is given QUIET to do so.
 our $bound = EventLoop::Fork::Test::Loop::EVENT_BOUND();
@@ -67,7 +71,7 @@ sub watched_pipe {
     my ($reader, $writer) = pipe_pair();
     $reader->blocking(0);    # for a loop that calls back for nothing
     my %watched = (got => '', writer => $writer, reader => $reader);
-    my $id = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
+    my $id      = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
     @watched{qw(id end)} = ($id, sub { $on->unwatch_io($id) });
     return \%watched;
 }
@@ -77,9 +81,9 @@ sub watched_pipe {
 # A child of a fork through us: code gets the child's adapter, and returns words. The parent goes on in the loop, and
 # may act when the child says that it is ready.
 sub child_says {
-    my ($code, %options) = @_;
+    my ($code, %options)  = @_;
     my ($reader, $writer) = pipe_pair();
-    my ($status, $calls) = (undef, 0);
+    my ($status, $calls)  = (undef, 0);
     my $meanwhile = delete $options{meanwhile};
     my $text      = '';
     my $child     = EventLoop::Fork->fork(
@@ -107,7 +111,7 @@ sub child_says {
     $text .= take($reader) if $has_ended && _is_readable($reader);
     $adapter->unwatch_io($id);
     my @words = split /\n/, $text;
-    push @words, "(wait status $status)" if $status;
+    push @words, "(wait status $status)"             if $status;
     push @words, "(on_exit was called $calls times)" if $calls > 1;
     return @words;
 }
@@ -120,7 +124,7 @@ sub _is_readable {
 
 # The loop that a child has works.
 sub works {
-    my ($on) = @_;
+    my ($on)  = @_;
     my $pipe  = watched_pipe($on);
     my $fired = 0;
     $on->watch_time(0.001, sub { $fired++ });
@@ -137,9 +141,9 @@ contract class => 'for_loop answers with the adapter, which has every method' =>
     ok($adapter->isa('EventLoop::Fork::Adapter'), "$class is an EventLoop::Fork::Adapter");
     my @missing = grep { !$adapter->can($_) } EventLoop::Fork::Adapter::contract();
     is_list(\@missing, [], 'no method is missing');
-    ok(length $class->family,              'the family has a name');
-    ok($class->is_loaded,                  'its library is loaded');
-    ok($class->accepts($adapter->loop),    'it accepts its loop');
+    ok(length $class->family, 'the family has a name');
+    ok($class->is_loaded, 'its library is loaded');
+    ok($class->accepts($adapter->loop), 'it accepts its loop');
     ok(!$class->accepts('No::Such::Loop'), 'it does not accept what is none');
     ok(!$class->accepts(bless {}, 'EventLoop::Fork::Test::Adapter::NoLoop'), 'nor an object of another class');
 };
@@ -166,7 +170,7 @@ contract unwatch_io => 'an unwatched handle does not call back' => sub {
     run_for(QUIET);
     is($pipe->{calls}, undef, 'unwatched before');
     my ($reader, $writer) = pipe_pair();
-    my ($calls, $id) = (0);
+    my ($calls, $id)      = (0);
     $id = $adapter->watch_io($reader, sub { $calls++; $adapter->unwatch_io($id) });
     give($writer);
     ok(wait_until(sub { $calls }), 'watched again, it does');
@@ -238,12 +242,10 @@ contract fork => 'the end of a child arrives once, with its status, through the 
 };
 
 contract child_loop => 'the loop of a child works, is new, and of the same family' => sub {
-    my @words = child_says(
-        sub {
-            my ($own) = @_;
-            return (ref $own, works($own));
-        }
-    );
+    my @words = child_says(sub {
+        my ($own) = @_;
+        return (ref $own, works($own));
+    });
     is_list(\@words, [ ref $adapter, 'works' ], 'in the child');
     is(works($adapter), 'works', 'the one of the parent goes on');
 };
@@ -255,15 +257,13 @@ contract renew => 'no inherited watcher fires in a child, whatever is ready; tho
     my $told;
     $adapter->watch_time(0.01, sub { $fired++; $told->("timer\n") if $$ != $me });
     give($ready->{writer}, 'r');    # is ready at the fork, and seen by nobody
-    my @words = child_says(
-        sub {
-            my ($own, $writer) = @_;
-            $told = sub { give($writer, @_) };
-            run_for(2 * QUIET, $own);
-            my @seen = ((map { $_->{got} } $ready, $later), works($own));
-            return join ' ', map { "'$_'" } @seen;
-        }
-    );
+    my @words = child_says(sub {
+        my ($own, $writer) = @_;
+        $told = sub { give($writer, @_) };
+        run_for(2 * QUIET, $own);
+        my @seen = ((map { $_->{got} } $ready, $later), works($own));
+        return join ' ', map { "'$_'" } @seen;
+    });
     is_list(\@words, [qw('' '' 'works')], 'the child runs its loop, and hears nothing of its parent');
     give($later->{writer}, 'l');
     ok(wait_until(sub { $ready->{got} eq 'r' && $later->{got} eq 'l' && $fired }), 'the parent hears all');
@@ -277,18 +277,16 @@ contract stale => 'a child that unwatches what it has inherited disturbs nobody'
     run_for(0);
     my $timed = 0;
     my $timer = $adapter->watch_time(4 * QUIET, sub { $timed++ });
-    my @words = child_says(
-        sub {
-            my ($own) = @_;
-            eval { $one->{end}->(); 1 }                  or return "unwatch_io: $@";
-            eval { $adapter->unwatch_time($timer); 1 } or return "unwatch_time: $@";
-            close $one->{reader};
-            my $files = watched_pipe($own);    # under a number that its parent watches
-            run_for(QUIET, $own);
-            undef $other;
-            return works($own);
-        }
-    );
+    my @words = child_says(sub {
+        my ($own) = @_;
+        eval { $one->{end}->();                1 } or return "unwatch_io: $@";
+        eval { $adapter->unwatch_time($timer); 1 } or return "unwatch_time: $@";
+        close $one->{reader};
+        my $files = watched_pipe($own);    # under a number that its parent watches
+        run_for(QUIET, $own);
+        undef $other;
+        return works($own);
+    });
     is_list(\@words, ['works'], 'in the child');
     give($_->{writer}, 's') for $one, $other;
     ok(wait_until(sub { $one->{got} eq 's' && $other->{got} eq 's' && $timed }), 'the watches of the parent work');
@@ -319,25 +317,24 @@ contract in_callback => 'a fork in a callback is a fork like others' => sub {
 };
 
 contract generations => 'a child may fork in its turn' => sub {
-    my @words = child_says(
-        sub {
-            my ($own) = @_;
-            my ($status, $grandchild);
-            my ($reader, $writer) = pipe_pair();
-            EventLoop::Fork->fork(
-                loop    => $own->loop,
-                code    => sub { give($writer, works(new_adapter($_[0]->loop))); return 5 },
-                on_exit => sub { $status = $_[1] },
-            );
-            close $writer;
-            wait_until(sub { defined $status }, $own);
-            return ('grandchild ' . take($reader), 'exit ' . ($status >> 8), works($own));
-        }
-    );
+    my @words = child_says(sub {
+        my ($own) = @_;
+        my ($status, $grandchild);
+        my ($reader, $writer) = pipe_pair();
+        EventLoop::Fork->fork(
+            loop    => $own->loop,
+            code    => sub { give($writer, works(new_adapter($_[0]->loop))); return 5 },
+            on_exit => sub { $status = $_[1] },
+        );
+        close $writer;
+        wait_until(sub { defined $status }, $own);
+        return ('grandchild ' . take($reader), 'exit ' . ($status >> 8), works($own));
+    });
     is_list(\@words, [ 'grandchild works', 'exit 5', 'works' ], 'all three work');
 };
 
-contract keep => "with loop_in_child => 'keep' the inherited watchers go on in the child; those of the parent, too" => sub {
+contract keep => "with loop_in_child => 'keep' the inherited watchers go on in the child; those of the parent, too" =>
+    sub {
     my ($for_child, $for_parent) = map { watched_pipe() } 1, 2;
     my $fired = 0;
     $adapter->watch_time(2 * QUIET, sub { $fired++ });
@@ -356,13 +353,13 @@ contract keep => "with loop_in_child => 'keep' the inherited watchers go on in t
     give($for_parent->{writer}, 'p');
     ok(wait_until(sub { $for_parent->{got} eq 'p' && $fired == 1 }), 'in the parent');
     $for_parent->{end}->();
-};
+    };
 
 contract raw => 'in a child of a raw fork the loop goes on, as in a daemon; that of the parent, too' => sub {
     my ($for_child, $for_parent) = map { watched_pipe() } 1, 2;
     run_for(0);
     my ($reader, $writer) = pipe_pair();
-    my ($ready,  $told)   = pipe_pair();
+    my ($ready, $told)    = pipe_pair();
     my $pid = fork;
     defined $pid or die "fork: $!";
     if (!$pid) {
@@ -412,7 +409,8 @@ sub run_adapter_tests {
         SKIP: { Test::More::skip("$test->{name}: $reason", 1) }
             next;
         }
-        Test::More::subtest("$test->{name}: $test->{promise}" => sub { _run_one($test, $constructor); Test::More::done_testing() });
+        Test::More::subtest(
+            "$test->{name}: $test->{promise}" => sub { _run_one($test, $constructor); Test::More::done_testing() });
     }
     return;
 }
@@ -428,3 +426,122 @@ sub _run_one {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Test::Adapter - acceptance tests for adapters
+
+=head1 SYNOPSIS
+
+    use Test::More;
+    use EventLoop::Fork::Loop;
+    use EventLoop::Fork::Test::Loop;
+
+    # use My::Adapter;    # has called EventLoop::Fork::Adapter::register
+    run_adapter_tests(sub { EventLoop::Fork::Loop->new });
+    done_testing;
+
+=head1 DESCRIPTION
+
+What L<EventLoop::Fork::Adapter> asks of an adapter, each promise a test, for authors of adapters. Most tests fork, and
+look at both sides. Each waits for events, ends after a minute at the latest, and ends its children.
+
+=head1 FUNCTIONS
+
+=head2 run_adapter_tests
+
+    run_adapter_tests($code);
+    run_adapter_tests($code, { skip => { keep => 'the library has no way to' } });
+
+L<EventLoop::Fork::Test::Loop> exports it, too. The code returns a loop, or what stands for one: an object or a name
+that C<< EventLoop::Fork->fork(loop => ...) >> takes. It is called once for each test. Each test is a subtest. Options:
+
+=over 4
+
+=item skip
+
+A hash of names of tests, with reasons.
+
+=item only
+
+An array of names: no others are run.
+
+=back
+
+=head2 adapter_tests
+
+The tests in their order: for each a hash with its C<name> and its C<promise>.
+
+=head1 TESTS
+
+=over 4
+
+=item class
+
+C<for_loop> answers with the adapter, which has every method and accepts its own loops only.
+
+=item io
+
+A readable handle calls back, and only a readable one.
+
+=item unwatch_io
+
+An unwatched handle does not call back.
+
+=item held
+
+A watch goes on when the adapter object goes.
+
+=item time
+
+A timer fires once, not early, and in order.
+
+=item unwatch_time
+
+An unwatched timer does not fire.
+
+=item run
+
+C<run> blocks until C<stop>, and may be run again.
+
+=item fork
+
+The end of a child arrives once, with its status, through the loop.
+
+=item child_loop
+
+The loop of a child works, is new, and of the same family.
+
+=item renew
+
+No inherited watcher fires in a child, whatever is ready; those of the parent go on.
+
+=item stale
+
+A child that unwatches what it has inherited disturbs nobody.
+
+=item in_callback
+
+A fork in a callback is a fork like others.
+
+=item generations
+
+A child may fork in its turn.
+
+=item keep
+
+With C<< loop_in_child => 'keep' >> the inherited watchers go on in the child; those of the parent, too.
+
+=item raw
+
+In a child of a raw fork the loop goes on, as in a daemon; that of the parent, too.
+
+=back
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Adapter>, L<EventLoop::Fork::Test::Loop>
+
+=cut
