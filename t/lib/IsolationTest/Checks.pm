@@ -142,6 +142,7 @@ check run => 'a child runs the loop that it has inherited', sub {
     my $kid = $run->start_child(
         sub {
             my ($own, $me) = @_;
+            $world->forget;
             for_a_while($world, $old, $own);
             $me->tell($world->happened);
             $me->wait;
@@ -300,6 +301,7 @@ check ownsignal => 'a signal to the parent is the parent\'s only', sub {
     my $kid   = $run->start_child(
         sub {
             my ($own, $me) = @_;
+            $world->forget;
             my $signals = 0;
             my $watch   = $own->signal(USR1 => sub { $signals++ });
             $own->turn(0);
@@ -331,6 +333,7 @@ check timer => 'a timer of the parent does not fire in the child', sub {
     my $kid   = $run->start_child(
         sub {
             my ($own, $me) = @_;
+            $world->forget;
             for_a_while($world, $own);
             $me->tell($world->{timers});
             return 0;

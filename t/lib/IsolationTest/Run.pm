@@ -390,7 +390,10 @@ sub shared_with {
         return \%faults;
     }
 
-    # What has happened so far, for a child that must not see any of it.
+    # In a child: what happened in the parent before, on a busy machine, is nothing that the child has seen.
+    sub forget { my ($self) = @_; @$self{qw(calls signals timers)} = (0) x 3; return }
+
+    # What has happened since, for a child that must not see any of it.
     sub happened {
         my ($self) = @_;
         return join ', ', map { $self->{$_} ? "$_ $self->{$_}" : () } qw(calls signals timers);
