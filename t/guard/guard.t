@@ -267,7 +267,7 @@ each_fork 'a pool' => sub {
 
 subtest 'memory' => sub {
     skip_all 'Test::LeakTrace is not installed' unless $sees_leaks;
-    my $count = sub { my ($code) = @_; $code->(); return &Test::LeakTrace::leaked_count($code) };
+    my $count = sub { my ($code) = @_; $code->(); EventLoop::Fork::Guard::_sweep(); return &Test::LeakTrace::leaked_count($code) };
     is $count->(sub { my ($one, $other) = connected(); my $guard = guard($one); guard($one)->cancel }), 0,
         'guarded and cancelled';
     is $count->(sub {

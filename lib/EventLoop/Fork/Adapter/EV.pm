@@ -10,6 +10,7 @@ our $VERSION = '0.001';
 
 use parent 'EventLoop::Fork::Adapter';
 
+use Config;
 use Scalar::Util qw(blessed refaddr);
 
 sub family    { return 'EV' }
@@ -75,10 +76,13 @@ sub rearm {
 sub _restore_sigchld {
     my ($class, $state) = @_;
     return unless $state && defined $state->{sigchld};
-    return if $state->{sigchld} eq _perl_action();
+    return if _handler_of($state->{sigchld}) eq _handler_of(_perl_action());
     EventLoop::Fork::_restore_action('CHLD', $state->{sigchld});
     return;
 }
+
+# The handler is the first member everywhere; the rest may hold padding.
+sub _handler_of { return substr $_[0], 0, $Config{ptrsize} }
 
 # What the kernel has for a handler in %SIG: if SIGCHLD had the same, the program had taken it from EV. Signals are
 # blocked here, so nothing is missed.

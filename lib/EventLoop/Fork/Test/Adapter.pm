@@ -21,9 +21,9 @@ use Test::More                ();
     *$_ = EventLoop::Fork::Test::Loop->can($_) for qw(give is is_list now ok pipe_pair take words_of);
 }
 
-# Seconds. What is due must come within BOUND; what must not come is given QUIET to do so.
+# Seconds. What is due must come within the bound; what must not come is given QUIET to do so.
+our $bound = EventLoop::Fork::Test::Loop::EVENT_BOUND();
 use constant {
-    BOUND => EventLoop::Fork::Test::Loop::EVENT_BOUND(),
     QUIET => 0.1,
     STEP  => 0.02,
 };
@@ -52,7 +52,7 @@ sub run_for {
 # False: it did not come within the bound.
 sub wait_until {
     my ($condition, $on) = @_;
-    my $deadline = now() + BOUND;
+    my $deadline = now() + $bound;
     until ($condition->()) {
         return 0 if now() > $deadline;
         run_for(STEP, $on);
@@ -65,9 +65,10 @@ sub watched_pipe {
     my ($on) = @_;
     $on ||= $adapter;
     my ($reader, $writer) = pipe_pair();
+    $reader->blocking(0);    # for a loop that calls back for nothing
     my %watched = (got => '', writer => $writer, reader => $reader);
-    $watched{id} = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
-    $watched{end} = sub { $on->unwatch_io($watched{id}) };
+    my $id = $on->watch_io($reader, sub { $watched{got} .= take($reader); $watched{calls}++ });
+    @watched{qw(id end)} = ($id, sub { $on->unwatch_io($id) });
     return \%watched;
 }
 
@@ -86,7 +87,7 @@ sub child_says {
         %options,
         code => sub {
             my ($self) = @_;
-            alarm 3 * BOUND;
+            alarm 3 * $bound;
             my @words;
             eval { @words = $code->(new_adapter($self->loop), $writer, $self); 1 } or @words = ("died: $@");
             give($writer, join '', map { "$_\n" } @words) if @words;
@@ -94,6 +95,7 @@ sub child_says {
         },
         on_exit => sub { $status = $_[1]; $calls++ },
     );
+    close $writer;
     # After the fork: a child that keeps its watchers would take its own words.
     my $id = $adapter->watch_io($reader, sub { $text .= take($reader) });
     if ($meanwhile) {
@@ -177,7 +179,8 @@ contract held => 'a watch goes on when the adapter object goes' => sub {
     my $pipe  = watched_pipe($own);
     my $fired = 0;
     $own->watch_time(0.001, sub { $fired++ });
-    $pipe->{end} = sub { $adapter->unwatch_io($pipe->{id}) };
+    my $id = $pipe->{id};
+    $pipe->{end} = sub { $adapter->unwatch_io($id) };
     undef $own;
     give($pipe->{writer}, 'h');
     ok(wait_until(sub { $pipe->{got} eq 'h' && $fired }), 'both call back');
@@ -302,9 +305,10 @@ contract in_callback => 'a fork in a callback is a fork like others' => sub {
             my ($reader, $writer) = pipe_pair();
             EventLoop::Fork->fork(
                 loop    => $adapter->loop,
-                code    => sub { alarm 3 * BOUND; give($writer, works(new_adapter($_[0]->loop)) . "\n"); return 0 },
+                code    => sub { alarm 3 * $bound; give($writer, works(new_adapter($_[0]->loop)) . "\n"); return 0 },
                 on_exit => sub { @words = split /\n/, take($reader); $done++ },
             );
+            close $writer;
         }
     );
     ok(wait_until(sub { $done }), 'the end of the child arrives');
@@ -325,6 +329,7 @@ contract generations => 'a child may fork in its turn' => sub {
                 code    => sub { give($writer, works(new_adapter($_[0]->loop))); return 5 },
                 on_exit => sub { $status = $_[1] },
             );
+            close $writer;
             wait_until(sub { defined $status }, $own);
             return ('grandchild ' . take($reader), 'exit ' . ($status >> 8), works($own));
         }
@@ -361,7 +366,7 @@ contract raw => 'in a child of a raw fork the loop goes on, as in a daemon; that
     my $pid = fork;
     defined $pid or die "fork: $!";
     if (!$pid) {
-        alarm 3 * BOUND;
+        alarm 3 * $bound;
         my @words;
         eval {
             give($told, 'r');
@@ -415,7 +420,7 @@ sub run_adapter_tests {
 sub _run_one {
     my ($test, $constructor) = @_;
     $adapter = new_adapter($constructor->());
-    my $done = eval { $test->{code}->(); 1 };
+    my $done  = eval { EventLoop::Fork::Test::Loop::guarded($test->{code}); 1 };
     my $error = $@;
     undef $adapter;
     ok(0, "$test->{name}: died: $error") unless $done;

@@ -1,0 +1,87 @@
+package AdapterTest;
+
+# Helpers of t/adapter: every family of loops on this machine, and programs that run in a perl of their own, because a
+# process settles some of it once (the model of AnyEvent, the reactor of Mojo, EV's handler of SIGCHLD).
+
+use strict;
+use warnings;
+
+use Exporter qw(import);
+use ForkTest ();
+use Test2::V0;
+
+our @EXPORT = qw(each_family families program_says);
+
+# Its label, what must be installed, the source of what makes its loop, and the family and class of a loop that it gives.
+# Without a name of the loop the source is what a program of that family does at its start.
+my @FAMILIES = (
+    (
+        map {
+            {
+                label   => "IO::Async::Loop::$_",
+                modules => ["IO::Async::Loop::$_"],
+                source  => "use IO::Async::Loop::$_; undef \$IO::Async::Loop::ONE_TRUE_LOOP; IO::Async::Loop::$_->new",
+                family  => 'IO::Async',
+            }
+        } qw(Poll Select Epoll Glib Mojo Libev Libevent)
+    ),
+    { label => 'EV, default loop', modules => ['EV'], source => 'use EV; EV::default_loop', family => 'EV' },
+    { label => 'EV, another loop', modules => ['EV'], source => 'use EV; EV::Loop->new',    family => 'EV' },
+    {
+        label   => 'AnyEvent, pure perl',
+        modules => ['AnyEvent'],
+        source  => 'BEGIN { $ENV{PERL_ANYEVENT_MODEL} = "Perl" } use AnyEvent; AnyEvent::detect(); "AnyEvent"',
+        family  => 'AnyEvent',
+    },
+    {
+        label   => 'AnyEvent on EV',
+        modules => [ 'AnyEvent', 'EV' ],
+        source  => 'BEGIN { $ENV{PERL_ANYEVENT_MODEL} = "EV" } use AnyEvent; AnyEvent::detect(); "AnyEvent"',
+        family  => 'AnyEvent',
+    },
+    {
+        label   => 'Mojo::Reactor::Poll',
+        modules => ['Mojo::IOLoop'],
+        source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::Poll" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
+        family  => 'Mojo',
+    },
+    {
+        label   => 'Mojo::Reactor::EV',
+        modules => [ 'Mojo::IOLoop', 'EV' ],
+        source  => 'BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::EV" } use Mojo::IOLoop; Mojo::IOLoop->singleton',
+        family  => 'Mojo',
+    },
+    {
+        label   => 'EventLoop::Fork::Loop',
+        modules => [],
+        source  => 'use EventLoop::Fork::Loop; EventLoop::Fork::Loop->new',
+        family  => 'EventLoop::Fork',
+    },
+);
+
+sub families { return @FAMILIES }
+
+# A subtest for each of those of the pattern; skipped, with the reason, where something is not installed.
+sub each_family {
+    my ($pattern, $code) = @_;
+    for my $family (grep { $_->{label} =~ $pattern } @FAMILIES) {
+        my ($missing) = grep { !defined ForkTest::has_version($_) } @{ $family->{modules} };
+    SKIP: {
+            skip("$family->{label}: $missing is not installed", 1) if defined $missing;
+            subtest($family->{label} => sub { $code->($family) });
+        }
+    }
+    return;
+}
+
+# What a program writes to STDOUT; it must end well and say nothing on STDERR.
+sub program_says {
+    my ($name, $expected, $program, @arguments) = @_;
+    my $context = context();
+    my $result  = ForkTest::run_program("use strict; use warnings; use lib 't/lib'; $program", @arguments);
+    my $is_good = is($result, { stdout => $expected, stderr => '', status => 0 }, $name);
+    $context->release;
+    return $is_good;
+}
+
+1;
