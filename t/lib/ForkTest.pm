@@ -309,6 +309,7 @@ my @SIGNAL_NAMES = split / /, $Config{sig_name};
 # another one's /proc/PID/status. Nothing where the system does not tell.
 sub signal_state {
     my ($text) = @_;
+    return if under_valgrind();    # the kernel knows of valgrind's handlers only
     if (!defined $text) {
         open my $status, '<', '/proc/self/status' or return;
         local $/;

@@ -130,6 +130,14 @@ sub is_as_expected {
     return !grep { $_ ne '-' && index($seen, $_) < 0 } split //, $always;
 }
 
+# A control has shown what it is for with one of the faults: which of them come at once depends on the machine.
+sub is_as_bad_as_expected {
+    my ($job) = @_;
+    return 1 if is_as_expected($job);
+    (my $always = $job->{expected}) =~ s/\([^)]*\)//;
+    return $always !~ /[^.-]/ || grep { $_ ne '-' && index($job->{expected}, $_) >= 0 } split //, $job->{seen};
+}
+
 my %TOOLS = (
     fork => 'perl\'s fork',
     own  => 'its own way',
@@ -142,7 +150,7 @@ sub report {
     my ($job) = @_;
     my $name = "$job->{check}{name}: $job->{check}{title} ($TOOLS{$job->{tool}})";
     $name = "control: $name: $job->{seen}" unless $job->{is_ours};
-    return if ok(is_as_expected($job), $name);
+    return if ok($job->{is_ours} ? is_as_expected($job) : is_as_bad_as_expected($job), $name);
     diag "ForkSafety.pod says $job->{expected}, and this is $job->{seen}";
     diag $job->{details};
     return;
