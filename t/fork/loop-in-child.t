@@ -194,4 +194,36 @@ each_loop sub {
     is $fired, 1, 'but not in the parent';
 };
 
+# What is stopped in the child is stopped once; a second time there is nothing to stop.
+each_loop sub {
+    my ($new) = @_;
+    my $loop = $new->();
+    pipe my $reader, my $writer or die "pipe: $!";
+    my $status;
+    my $pid = $loop->fork(code => sub { alarm 60; sleep 60 while 1 }, on_exit => sub { $status = $_[1] });
+    $loop->watch_io(handle => $reader, on_read_ready => sub { }, on_hangup => sub { });
+    $loop->watch_signal(USR2 => sub { });
+    my $id = $loop->watch_time(after => 60, code => sub { });
+    my ($value) = in_child(
+        $loop,
+        sub {
+            for (1 .. 3) {
+                $loop->unwatch_io(handle => $reader, on_read_ready => 1, on_hangup => 1);
+                $loop->unwatch_process($pid);
+                $loop->unwatch_signal('USR2');
+                $loop->unwatch_time($id);
+                my @garbage = map { 'x' x 200 } 1 .. 200;    # takes memory that was freed
+            }
+            return 'alive';
+        }
+    );
+    is $value, 'alive', 'unwatched three times in the child';
+    $loop->unwatch_io(handle => $reader, on_read_ready => 1, on_hangup => 1);
+    $loop->unwatch_signal('USR2');
+    $loop->unwatch_time($id);
+    kill KILL => $pid;
+    wait_until($loop, sub { defined $status });
+    is $status, 9, 'the parent watches on';
+};
+
 done_testing;

@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on AnyEvent on EV: see ForkSafety.pod.
+# What a child may do to its parent, and back, on AnyEvent on EV: see ForkSafety.pod.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on AnyEvent without any other loop: see ForkSafety.pod.
+# What a child may do to its parent, and back, on AnyEvent without any other loop: see ForkSafety.pod.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on a loop of EV that is not the default one: see ForkSafety.pod.
+# What a child may do to its parent, and back, on a loop of EV that is not the default one: see ForkSafety.pod.
 use strict;
 use warnings;
 

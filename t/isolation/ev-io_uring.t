@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on EV on io_uring, where the kernel has it: see ForkSafety.pod.
+# What a child may do to its parent, and back, on EV on io_uring, where the kernel has it: see ForkSafety.pod.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on IO::Async::Loop::Mojo: see ForkSafety.pod.
+# What a child may do to its parent, and back, on IO::Async::Loop::Mojo: see ForkSafety.pod.
 use strict;
 use warnings;
 

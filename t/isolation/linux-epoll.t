@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on an epoll object whose owner no adapter knows: see ForkSafety.pod.
+# What a child may do to its parent, and back, on an epoll object whose owner no adapter knows: see ForkSafety.pod.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# What a child may do to its parent, and its parent to it, on Mojo::IOLoop on its own reactor: see ForkSafety.pod.
+# What a child may do to its parent, and back, on Mojo::IOLoop on its own reactor: see ForkSafety.pod.
 use strict;
 use warnings;
 

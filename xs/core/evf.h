@@ -147,7 +147,7 @@ void evf_io_stop(struct evf_io *io);
 /* Stop, when the descriptor turns out to have been closed before. Another process may hold the file open, and the
  * kernel would report it for ever: the loop makes its kernel objects anew. */
 void evf_io_stop_closed(struct evf_io *io);
-/* The active watcher of a descriptor, or NULL. */
+/* The active watcher of a descriptor, or NULL; of an abandoned loop nothing is found. */
 struct evf_io *evf_io_find(const struct evf_loop *loop, int fd);
 
 struct evf_timer;

@@ -126,7 +126,7 @@ void evf_io_stop_closed(struct evf_io *io) {
 }
 
 struct evf_io *evf_io_find(const struct evf_loop *loop, int fd) {
-    if (fd < 0 || (size_t)fd >= loop->fds_size) return NULL;
+    if (loop->abandoned || fd < 0 || (size_t)fd >= loop->fds_size) return NULL;
     struct evf_io *io = loop->fds[fd].io;
     return io == NULL || io->w.internal ? NULL : io;
 }

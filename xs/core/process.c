@@ -272,6 +272,7 @@ void evf_process_stop(struct evf_process *process) {
 }
 
 struct evf_process *evf_process_find(const struct evf_loop *loop, pid_t pid) {
+    if (loop->abandoned) return NULL;
     for (const struct evf_link *link = loop->processes.next; link != &loop->processes; link = link->next) {
         struct evf_process *process = EVF__CONTAINER(EVF__WATCHER_OF_LINK(link), struct evf_process, w);
         if (process->pid == pid) return process;

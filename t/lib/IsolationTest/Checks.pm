@@ -1,13 +1,14 @@
 package IsolationTest::Checks;
 
 # The checks of t/isolation, each written once for all kinds of event loops. A check gets the run (IsolationTest::Run),
-# does what may go wrong, and reports what went wrong by letter. It returns NOTHING where the family has nothing to check.
+# does what may go wrong, and reports what went wrong by letter. It returns NOTHING where there is nothing to check.
 
 use strict;
 use warnings;
 
-use ForkTest qw(children_left now open_fds pause);
-use POSIX    ();
+use ForkTest           qw(children_left now open_fds pause);
+use IsolationTest::Run ();
+use POSIX              ();
 
 use constant { QUIET => IsolationTest::Run::QUIET(), NOTHING => IsolationTest::Run::NOTHING() };
 
@@ -18,7 +19,8 @@ my (@names, %checks);
 sub check {
     my ($name, $title, $code, %options) = @_;
     push @names, $name;
-    $checks{$name} = { name => $name, title => $title, code => $code, plain => [qw(fork own)], with => [qw(ours raw)], %options };
+    $checks{$name} =
+        { name => $name, title => $title, code => $code, plain => [qw(fork own)], with => [qw(ours raw)], %options };
     return;
 }
 
@@ -35,15 +37,13 @@ sub for_name {
 sub meddle {
     my ($run, $code) = @_;
     my $world = $run->world;
-    my $kid   = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            $code->($world, $own);
-            $me->tell('done');
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid   = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $code->($world, $own);
+        $me->tell('done');
+        $me->wait;
+        return 0;
+    });
     $kid->hear;
     $run->faults_of($world, 'while the child lives');
     $run->end($kid);
@@ -113,7 +113,9 @@ check modify => 'a child changes what it has inherited, and puts other files und
 # Nothing of it need work.
 sub watch_shortly {
     my ($family, $handle, $way) = @_;
-    my $watch = eval { $family->$way($handle, sub { }) };
+    my $watch = eval {
+        $family->$way($handle, sub { });
+    };
     eval { $family->turn(0.005) } for 1 .. 2;
     eval { $watch->{stop}->(); $family->turn(0.005) } if $watch;
     return;
@@ -139,18 +141,19 @@ check run => 'a child runs the loop that it has inherited', sub {
     my $world = $run->world(timer => 0.03);
     # Due in the parent when the child starts.
     syswrite $world->{writer}, 'x';
-    my $kid = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            for_a_while($world, $old, $own);
-            $me->tell($world->happened);
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $world->forget;
+        for_a_while($world, $old, $own);
+        $me->tell($world->happened);
+        $me->wait;
+        return 0;
+    });
     my $happened = $kid->hear;
     if ($happened) { $run->fault(e => ref $happened ? $happened->{died} : $happened) }
-    else           { $run->wait_for(sub { length $world->{read} }) or $run->fault(d => 'what was there before the child') }
+    else {
+        $run->wait_for(sub { length $world->{read} }) or $run->fault(d => 'what was there before the child');
+    }
     $run->faults_of($world, 'while the child lives');
     $run->end($kid);
     $run->faults_of($world, 'when it has gone');
@@ -173,7 +176,8 @@ sub own_watches {
 check new => 'a child has a loop that works', sub {
     my ($run) = @_;
     my $world = $run->world;
-    my $kid   = $run->start_child(sub { my ($own, $me) = @_; $me->tell([ own_watches($run, $own) ]); $me->wait; return 0 });
+    my $kid =
+        $run->start_child(sub { my ($own, $me) = @_; $me->tell([ own_watches($run, $own) ]); $me->wait; return 0 });
     blame($run, c => 'child', $kid->hear(4));
     $run->faults_of($world, 'while the child lives');
     $run->end($kid);
@@ -181,7 +185,7 @@ check new => 'a child has a loop that works', sub {
 };
 
 check callback => 'a fork in a callback: the child has a loop that works, and the parent goes on', sub {
-    my ($run) = @_;
+    my ($run)  = @_;
     my $family = $run->family;
     my $world  = $run->world;
     my $kid;
@@ -194,7 +198,8 @@ check callback => 'a fork in a callback: the child has a loop that works, and th
             return if $is_called++;
             sysread $reader, my $byte, 1;
             $watch->{stop}->();
-            $kid = $run->start_child(sub { my ($own, $me) = @_; $me->tell([ own_watches($run, $own) ]); $me->wait; return 0 });
+            $kid = $run->start_child(
+                sub { my ($own, $me) = @_; $me->tell([ own_watches($run, $own) ]); $me->wait; return 0 });
         }
     );
     $run->wait_for(sub { $kid });
@@ -205,24 +210,22 @@ check callback => 'a fork in a callback: the child has a loop that works, and th
 };
 
 check single => 'the loop that a child gets is not its parent\'s', sub {
-    my ($run) = @_;
+    my ($run)  = @_;
     my $family = $run->family;
     my $before = $family->identity;
     return NOTHING unless defined $before;
     my $world = $run->world;
-    my $kid   = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            $me->tell([ $own->identity, $own->again->identity, ref $own->{loop} ]);
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid   = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $me->tell([ $own->identity, $own->again->identity, ref $own->{loop} ]);
+        $me->wait;
+        return 0;
+    });
     my $told = $kid->hear;
     if (ref $told eq 'ARRAY') {
         my ($own, $again, $class) = @$told;
         $run->fault(1 => 'the same object') if $own == $before || $again == $before;
-        $run->fault(1 => "a $class") if $class ne ref $family->{loop};
+        $run->fault(1 => "a $class")        if $class ne ref $family->{loop};
     }
     $run->end($kid);
 };
@@ -231,16 +234,14 @@ check private => 'no kernel object of the parent\'s loop is also its child\'s', 
     my ($run) = @_;
     my $world = $run->world;
     defined IsolationTest::Run::shared_with($$) or return NOTHING;
-    my $kid = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            my $watched = eval { IsolationTest::World->new($own) };    # it has its own by now, if it ever will
-            $own->use_others;
-            $me->tell('ready');
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid = $run->start_child(sub {
+        my ($own, $me) = @_;
+        my $watched = eval { IsolationTest::World->new($own) };    # it has its own by now, if it ever will
+        $own->use_others;
+        $me->tell('ready');
+        $me->wait;
+        return 0;
+    });
     $kid->hear;
     my $shared = IsolationTest::Run::shared_with($kid->pid);
     $run->fault(k => @$shared) if @$shared;
@@ -255,7 +256,9 @@ check signal => 'a signal to the child is the child\'s only', sub {
 
     # Before the child has done anything.
     for (1 .. 3) {
-        my $kid = $run->start_child(sub { my ($own, $me) = @_; $me->tell('starts'); $me->wait; $me->tell('lives'); return 0 });
+        my $kid =
+            $run->start_child(sub { my ($own, $me) = @_; $me->tell('starts'); $me->wait; $me->tell('lives'); return 0 }
+            );
         kill USR1 => $kid->pid;
         $run->family->run_for(QUIET);
         $kid->release;
@@ -269,20 +272,18 @@ check signal => 'a signal to the child is the child\'s only', sub {
     $world->{signals} = 0;
 
     # When the child watches it, too.
-    my $kid = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            my $signals = 0;
-            my $watch   = $own->signal(USR1 => sub { $signals++ });
-            $own->turn(0);
-            $me->tell('ready');
-            my $came = $own->wait_for(sub { $signals }, $run->{bound});
-            $own->run_for(QUIET);
-            $me->tell($signals);
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid = $run->start_child(sub {
+        my ($own, $me) = @_;
+        my $signals = 0;
+        my $watch   = $own->signal(USR1 => sub { $signals++ });
+        $own->turn(0);
+        $me->tell('ready');
+        my $came = $own->wait_for(sub { $signals }, $run->{bound});
+        $own->run_for(QUIET);
+        $me->tell($signals);
+        $me->wait;
+        return 0;
+    });
     $kid->hear;
     kill USR1 => $kid->pid;
     my $signals = $kid->hear_turning;
@@ -297,18 +298,17 @@ check signal => 'a signal to the child is the child\'s only', sub {
 check ownsignal => 'a signal to the parent is the parent\'s only', sub {
     my ($run) = @_;
     my $world = $run->world;
-    my $kid   = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            my $signals = 0;
-            my $watch   = $own->signal(USR1 => sub { $signals++ });
-            $own->turn(0);
-            $me->tell('ready');
-            $own->wait_for(sub { $me->is_released }, 2 * $run->{bound});
-            $me->tell($signals + $world->{signals});
-            return 0;
-        }
-    );
+    my $kid   = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $world->forget;
+        my $signals = 0;
+        my $watch   = $own->signal(USR1 => sub { $signals++ });
+        $own->turn(0);
+        $me->tell('ready');
+        $own->wait_for(sub { $me->is_released }, 2 * $run->{bound});
+        $me->tell($signals + $world->{signals});
+        return 0;
+    });
     $kid->hear;
     for my $round (1 .. 20) {
         my $before = $world->{signals};
@@ -320,7 +320,7 @@ check ownsignal => 'a signal to the parent is the parent\'s only', sub {
     $kid->release;
     my $signals = $kid->hear;
     $run->fault(e => "signals $signals") if defined $signals && !ref $signals && $signals;
-    $run->fault(x => $signals->{died}) if ref $signals;
+    $run->fault(x => $signals->{died})   if ref $signals;
     $run->end($kid);
 };
 
@@ -328,14 +328,13 @@ check timer => 'a timer of the parent does not fire in the child', sub {
     my ($run) = @_;
     return NOTHING unless $run->family->has_timers;
     my $world = $run->world(timer => 0.06);
-    my $kid   = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            for_a_while($world, $own);
-            $me->tell($world->{timers});
-            return 0;
-        }
-    );
+    my $kid   = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $world->forget;
+        for_a_while($world, $own);
+        $me->tell($world->{timers});
+        return 0;
+    });
     my $in_child = $kid->hear;
     $run->fault(2 => "timers $in_child in the child") if $in_child;
     $run->faults_of($world, 'afterwards');
@@ -359,7 +358,9 @@ sub has_statuses { my ($run) = @_; return $run->{tool} eq 'ours' || $run->family
 # Each of the children has ended with this status, and it was heard of once.
 sub statuses_arrive {
     my ($run, $kids, $expected) = @_;
-    $run->wait_for(sub { !grep { !@{ $_->{exits} } } @$kids });
+    $run->wait_for(sub {
+        !grep { !@{ $_->{exits} } } @$kids;
+    });
     $run->family->run_for(QUIET);
     for my $index (0 .. $#$kids) {
         my $exits = join ', ', @{ $kids->[$index]{exits} };
@@ -441,7 +442,7 @@ check others => 'system, backticks, pipes and waitpid keep their statuses', sub 
         my $waited = waitpid $own, 0;
         push @wrong, "waitpid $waited $?" if $waited != $own || $? != 6 << 8;
     }
-    $run->fault(o => join ', ', @wrong) if @wrong;
+    $run->fault(o => join ', ', @wrong)             if @wrong;
     statuses_arrive($run, \@kids, [ (4 << 8) x 2 ]) if has_statuses($run);
     $run->faults_of($world, 'afterwards');
 };
@@ -456,13 +457,11 @@ check many => '50 children at once', sub {
             pipe my $gate, my $door or die "pipe: $!";
             my @kids;
             for my $number (1 .. 50) {
-                my $kid = $run->start_child(
-                    sub {
-                        close $door;
-                        1 until defined sysread $gate, my $byte, 1;
-                        return $number;
-                    }
-                );
+                my $kid = $run->start_child(sub {
+                    close $door;
+                    1 until defined sysread $gate, my $byte, 1;
+                    return $number;
+                });
                 watch($run, $kid);
                 # Ours would take the numbers of 50 more pipes.
                 close delete $kid->{$_} for qw(from door);
@@ -486,14 +485,12 @@ sub generation {
     my $world = $run->world;
     my @wrong;
     if ($depth) {
-        my $kid = $run->start_child(
-            sub {
-                my ($own, $me) = @_;
-                $me->tell([ generation($run, $own, $depth - 1) ]);
-                $me->wait;
-                return $depth;
-            }
-        );
+        my $kid = $run->start_child(sub {
+            my ($own, $me) = @_;
+            $me->tell([ generation($run, $own, $depth - 1) ]);
+            $me->wait;
+            return $depth;
+        });
         watch($run, $kid) if has_statuses($run);
         my $below = $kid->hear_turning(4 * $depth);
         push @wrong, ref $below eq 'ARRAY' ? @$below : 'nothing heard from below';
@@ -514,7 +511,10 @@ sub generation {
     return @wrong;
 }
 
-sub _words_of { my ($faults) = @_; return map { "$_ ($faults->{$_})" } sort keys %$faults }
+sub _words_of {
+    my ($faults) = @_;
+    return map { "$_ ($faults->{$_})" } sort keys %$faults;
+}
 
 check tree => 'three generations of children', sub {
     my ($run) = @_;
@@ -525,7 +525,7 @@ check tree => 'three generations of children', sub {
 # ---- Both at once ---------------------------------------------------------------------------------------------------
 
 check busy => 'parent and child start and stop watches all the time', sub {
-    my ($run) = @_;
+    my ($run)  = @_;
     my $rounds = 10;
     my $churn  = sub {
         my ($family) = @_;
@@ -541,15 +541,13 @@ check busy => 'parent and child start and stop watches all the time', sub {
     my $world = $run->world;
     $world->{watches}{signal}{stop}->();    # one watch of a signal is enough
     delete $world->{watches}{signal};
-    my $kid = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            $me->tell('starts');
-            $me->tell([ $churn->($own) ]);
-            $me->wait;
-            return 0;
-        }
-    );
+    my $kid = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $me->tell('starts');
+        $me->tell([ $churn->($own) ]);
+        $me->wait;
+        return 0;
+    });
     $kid->hear;
     my @wrong    = $churn->($run->family);
     my $in_child = $kid->hear(4);
@@ -564,7 +562,13 @@ check busy => 'parent and child start and stop watches all the time', sub {
 sub blame {
     my ($run, $letter, $who, $wrong) = @_;
     return if ref $wrong eq 'ARRAY' && !@$wrong;
-    $run->fault($letter => "$who: ", ref $wrong eq 'ARRAY' ? join ', ', @$wrong : ref $wrong ? $wrong->{died} : 'nothing heard');
+    $run->fault(
+        $letter => "$who: ", ref $wrong eq 'ARRAY'
+        ? join ', ',
+        @$wrong
+        : ref $wrong ? $wrong->{died}
+        :              'nothing heard'
+    );
     return;
 }
 
@@ -574,19 +578,17 @@ sub two_worlds { my ($run) = @_; return ($run->world(timer => 0.06), $run->world
 check keep => 'a child goes on with the watches that it has inherited, and so does its parent', sub {
     my ($run) = @_;
     my ($mine, $childs) = two_worlds($run);
-    my $kid = $run->start_child(
-        sub {
-            my ($own, $me) = @_;
-            $childs->{family} = $own;
-            my @wrong = (_words_of($childs->works($run->{bound})), own_process($run, $own));
-            $me->tell([@wrong]);
-            $me->wait;
-            # A child that changes all of it again.
-            $_->stop for $mine, $childs;
-            watch_shortly($own, $mine->{reader}, 'write');
-            return 0;
-        }
-    );
+    my $kid = $run->start_child(sub {
+        my ($own, $me) = @_;
+        $childs->{family} = $own;
+        my @wrong = (_words_of($childs->works($run->{bound})), own_process($run, $own));
+        $me->tell([@wrong]);
+        $me->wait;
+        # A child that changes all of it again.
+        $_->stop for $mine, $childs;
+        watch_shortly($own, $mine->{reader}, 'write');
+        return 0;
+    });
     blame($run, c => 'child', $kid->hear(4));
     $run->faults_of($mine, 'while the child lives');
     $run->end($kid);
@@ -616,8 +618,8 @@ check staying => 'a daemon goes on with the loop, and its parent stays and does 
     with    => ['raw'],
     is_bare => 1;
 
-# fork, setsid, fork; the daemon goes on with the loop and all its watches. The server that sets up the loop is a child of
-# this process, which has not made any.
+# fork, setsid, fork; the daemon goes on with the loop and all its watches. The server that sets up the loop is a child
+# of this process, which has not made any.
 sub daemonise {
     my ($run, $stays) = @_;
     my $family = $run->family;

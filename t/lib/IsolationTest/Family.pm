@@ -12,9 +12,10 @@ use Scalar::Util qw(refaddr);
 
 # The environment and modules that each needs, and how a program asks it for its loop.
 my %FAMILIES = (
-    'native-libev'      => { class => 'Native',  loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'libev' ] },
-    'native-libevent'   => { class => 'Native',  loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'libevent' ] },
-    'native-poll'       => { class => 'Native',  loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'poll' ] },
+    'native-libev' => { class => 'Native', loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'libev' ] },
+    'native-libevent' =>
+        { class => 'Native', loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'libevent' ] },
+    'native-poll' => { class => 'Native', loop_class => 'EventLoop::Fork::Loop', arguments => [ backend => 'poll' ] },
     'io-async-libev'    => { class => 'IOAsync', loop_class => 'IO::Async::Loop::Libev' },
     'io-async-libevent' => { class => 'IOAsync', loop_class => 'IO::Async::Loop::Libevent' },
     'io-async-poll'     => { class => 'IOAsync', loop_class => 'IO::Async::Loop::Poll' },
@@ -26,15 +27,15 @@ my %FAMILIES = (
         loop_class  => 'IO::Async::Loop::Mojo',
         environment => { MOJO_REACTOR => 'Mojo::Reactor::Poll' },
     },
-    'ev-default'     => { class => 'EV' },
+    'ev-default' => { class => 'EV' },
     # On io_uring, EV hangs for ever after some hundred changes of watches, without any fork.
-    'ev-io_uring'    => { class => 'EV', environment => { LIBEV_FLAGS => 128 }, leaves_out => { busy => 1 } },
-    'ev-dynamic'     => { class => 'EVDynamic' },
-    'anyevent-perl'  => { class => 'AnyEvent', environment => { PERL_ANYEVENT_MODEL => 'Perl' } },
-    'anyevent-ev'    => { class => 'AnyEvent', needs       => ['EV'], environment => { PERL_ANYEVENT_MODEL => 'EV' } },
-    'mojo-poll'      => { class => 'Mojo',     environment => { MOJO_REACTOR => 'Mojo::Reactor::Poll' } },
-    'mojo-ev'        => { class => 'Mojo',     needs => ['EV'], environment => { MOJO_REACTOR => 'Mojo::Reactor::EV' } },
-    'linux-epoll'    => { class => 'LinuxEpoll', switches => ['-isolate'] },
+    'ev-io_uring'   => { class => 'EV', environment => { LIBEV_FLAGS => 128 }, leaves_out => { busy => 1 } },
+    'ev-dynamic'    => { class => 'EVDynamic' },
+    'anyevent-perl' => { class => 'AnyEvent', environment => { PERL_ANYEVENT_MODEL => 'Perl' } },
+    'anyevent-ev'   => { class => 'AnyEvent', needs       => ['EV'], environment => { PERL_ANYEVENT_MODEL => 'EV' } },
+    'mojo-poll'     => { class => 'Mojo', environment     => { MOJO_REACTOR => 'Mojo::Reactor::Poll' } },
+    'mojo-ev'       => { class => 'Mojo', needs => ['EV'], environment => { MOJO_REACTOR => 'Mojo::Reactor::EV' } },
+    'linux-epoll'   => { class => 'LinuxEpoll', switches => ['-isolate'] },
 );
 
 sub names { return sort keys %FAMILIES }
@@ -114,7 +115,7 @@ sub own_fork {
 # Loops that the library has beside the one under test become private when they are used.
 sub use_others { return }
 
-sub has_own_fork { return $_[0]->can('after_fork') ? 1 : 0 }
+sub has_own_fork  { return $_[0]->can('after_fork') ? 1 : 0 }
 sub has_processes { return 1 }
 sub has_timers    { return 1 }
 
@@ -131,6 +132,7 @@ sub destroy { delete $_[0]{loop}; return }
 # ---- IO::Async, and ours -------------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::Family::IOAsync;
     our @ISA = ('IsolationTest::Family');
 
@@ -203,6 +205,7 @@ sub destroy { delete $_[0]{loop}; return }
 }
 
 {
+
     package IsolationTest::Family::Native;
     our @ISA = ('IsolationTest::Family::IOAsync');
 
@@ -216,8 +219,9 @@ sub destroy { delete $_[0]{loop}; return }
         my $backend = $self->{arguments}[1];
         return "the backend $backend was not built"
             unless ForkTest::run_program(
-            'use EventLoop::Fork::Loop; print grep { $_ eq $ARGV[0] } keys %{ EventLoop::Fork::Loop->backends }', $backend)
-            ->{stdout};
+            'use EventLoop::Fork::Loop; print grep { $_ eq $ARGV[0] } keys %{ EventLoop::Fork::Loop->backends }',
+            $backend
+        )->{stdout};
         return '';
     }
 
@@ -232,24 +236,27 @@ sub destroy { delete $_[0]{loop}; return }
 # ---- EV -------------------------------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::Family::EV;
     our @ISA = ('IsolationTest::Family');
 
     sub modules  { return 'EV' }
     sub make     { return EV::default_loop() }
     sub again    { my ($self) = @_; return $self->on(EV::default_loop()) }
-    sub identity { return undef }                # there is one default loop, whose watchers come and go
+    sub identity { return undef }    # there is one default loop, whose watchers come and go
 
     sub lacks {
         my ($self) = @_;
         my $flags = { $self->environment }->{LIBEV_FLAGS} or return '';
         local $ENV{LIBEV_FLAGS} = $flags;
-        return ForkTest::run_program('use EV; print EV::backend()')->{stdout} eq $flags ? '' : "no such backend of EV here ($flags)";
+        return ForkTest::run_program('use EV; print EV::backend()')->{stdout} eq $flags
+            ? ''
+            : "no such backend of EV here ($flags)";
     }
 
     sub read   { my ($self, $handle, $code) = @_; return held($self->{loop}->io($handle, EV::READ(), $code)) }
     sub write  { my ($self, $handle, $code) = @_; return held($self->{loop}->io($handle, EV::WRITE(), $code)) }
-    sub signal { my ($self, $name, $code) = @_; return held($self->{loop}->signal($name, $code)) }
+    sub signal { my ($self, $name, $code)   = @_; return held($self->{loop}->signal($name, $code)) }
 
     sub timer {
         my ($self, $seconds, $code) = @_;
@@ -279,6 +286,7 @@ sub destroy { delete $_[0]{loop}; return }
 }
 
 {
+
     package IsolationTest::Family::EVDynamic;
     our @ISA = ('IsolationTest::Family::EV');
 
@@ -293,6 +301,7 @@ sub destroy { delete $_[0]{loop}; return }
 # ---- AnyEvent -------------------------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::Family::AnyEvent;
     our @ISA = ('IsolationTest::Family');
 
@@ -302,7 +311,7 @@ sub destroy { delete $_[0]{loop}; return }
 
     sub read   { my ($self, $handle, $code) = @_; return held(AnyEvent->io(fh => $handle, poll => 'r', cb => $code)) }
     sub write  { my ($self, $handle, $code) = @_; return held(AnyEvent->io(fh => $handle, poll => 'w', cb => $code)) }
-    sub signal { my ($self, $name, $code) = @_; return held(AnyEvent->signal(signal => $name, cb => $code)) }
+    sub signal { my ($self, $name, $code)   = @_; return held(AnyEvent->signal(signal => $name, cb => $code)) }
 
     sub timer {
         my ($self, $seconds, $code) = @_;
@@ -335,6 +344,7 @@ sub destroy { delete $_[0]{loop}; return }
 # ---- Mojo -----------------------------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::Family::Mojo;
     our @ISA = ('IsolationTest::Family');
 
@@ -395,6 +405,7 @@ sub destroy { delete $_[0]{loop}; return }
 # ---- Linux::Epoll, whose owner no adapter knows ---------------------------------------------------------------------
 
 {
+
     package IsolationTest::Family::LinuxEpoll;
     our @ISA = ('IsolationTest::Family');
 
@@ -403,7 +414,7 @@ sub destroy { delete $_[0]{loop}; return }
     sub has_processes { return 0 }
     sub has_timers    { return 0 }
 
-    sub read  { my ($self, $handle, $code) = @_; return $self->io($handle, 'in',  $code) }
+    sub read  { my ($self, $handle, $code) = @_; return $self->io($handle, 'in', $code) }
     sub write { my ($self, $handle, $code) = @_; return $self->io($handle, 'out', $code) }
 
     # Its methods die in void context when the kernel refuses.

@@ -1,12 +1,12 @@
 package IsolationTest::Run;
 
-# One check in a process of its own: the family's loop in the parent, children by the tool under test, and the faults that
-# either side has seen. What should come is waited for; what should not has a short while to show itself.
+# One check in a process of its own: the family's loop in the parent, children by the tool under test, and the faults
+# that either side has seen. What should come is waited for; what should not has a short while to show itself.
 
 use strict;
 use warnings;
 
-use ForkTest qw(children_left now open_fds pause);
+use ForkTest              ();
 use IO::Handle            ();
 use IsolationTest::Family ();
 use POSIX                 ();
@@ -23,22 +23,22 @@ use constant NOTHING => 'nothing to check';
 
 # The faults, one letter each; ForkSafety.pod has the same list.
 our %WORDS = (
-    d => 'the parent\'s descriptor watch is dead',
-    s => 'the parent\'s signal watch is dead',
-    t => 'a timer of the parent never fires',
-    f => 'the parent\'s callback is called for nothing',
-    p => 'a signal to the child arrives in the parent',
-    e => 'what was the parent\'s arrives in the child',
-    i => 'a signal does not end the child',
-    c => 'the child\'s own watches do not work',
-    k => 'both share a kernel object of the loop',
-    1 => 'the child gets the parent\'s loop',
-    2 => 'a timer fires in both',
-    w => 'the status of a child is wrong, lost or comes twice',
-    o => 'the status of somebody else\'s child is taken',
-    x => 'the child dies',
-    l => 'a descriptor or a child is left behind',
-    h => 'the parent hangs',
+    d   => 'the parent\'s descriptor watch is dead',
+    s   => 'the parent\'s signal watch is dead',
+    t   => 'a timer of the parent never fires',
+    f   => 'the parent\'s callback is called for nothing',
+    p   => 'a signal to the child arrives in the parent',
+    e   => 'what was the parent\'s arrives in the child',
+    i   => 'a signal does not end the child',
+    c   => 'the child\'s own watches do not work',
+    k   => 'both share a kernel object of the loop',
+    1   => 'the child gets the parent\'s loop',
+    2   => 'a timer fires in both',
+    w   => 'the status of a child is wrong, lost or comes twice',
+    o   => 'the status of somebody else\'s child is taken',
+    x   => 'the child dies',
+    l   => 'a descriptor or a child is left behind',
+    h   => 'the parent hangs',
     '!' => 'the parent dies',
 );
 
@@ -56,6 +56,7 @@ sub fault {
 # What a test starts for each check: a program that says its faults on STDOUT, and the details on STDERR.
 sub main {
     my ($name, $tool, $check, $bound) = @_;
+    require IsolationTest::Checks;
     STDOUT->autoflush(1);
     my $checked = IsolationTest::Checks->for_name($check);
     my $self    = IsolationTest::Run->new(
@@ -71,7 +72,7 @@ sub main {
     return;
 }
 
-# The family's modules, its loop, and this distribution if it is the tool, before or after: a program may do it either way.
+# The family's modules, its loop, and this distribution if it is the tool: before or after, as programs do.
 sub load {
     my ($self) = @_;
     my $is_first = $self->{tool} eq 'raw';
@@ -92,7 +93,10 @@ sub load_ours {
 sub family { return $_[0]{family} }
 
 # Longer than a process takes in which some things never come.
-sub alarm_seconds { my ($self) = @_; return POSIX::ceil(5 + 10 * ($self->{bound} < 5 ? $self->{bound} : 5)) * ($ENV{EVF_TEST_SLOW} ? 8 : 1) }
+sub alarm_seconds {
+    my ($self) = @_;
+    return POSIX::ceil(5 + 10 * ($self->{bound} < 5 ? $self->{bound} : 5)) * ($ENV{EVF_TEST_SLOW} ? 8 : 1);
+}
 
 sub is_ours { return $_[0]{tool} =~ /\A(?:fork|own)\z/ ? 0 : 1 }
 
@@ -106,8 +110,8 @@ sub start_child {
     my ($self, $code, %options) = @_;
     # A loop that comes back into the wrong process must not fill the machine with children.
     $self->{depth} < DEEPEST && $self->{forks}++ < MOST or POSIX::_exit(253);
-    pipe my $from_child, my $to_parent or die "pipe: $!";
-    pipe my $gate,       my $door      or die "pipe: $!";
+    pipe my $from_child, my $to_parent                  or die "pipe: $!";
+    pipe my $gate, my $door                             or die "pipe: $!";
     my $kid      = bless { run => $self, from => $from_child, door => $door, exits => [] }, 'IsolationTest::Kid';
     my $in_child = sub {
         my ($own) = @_;
@@ -208,12 +212,13 @@ sub event_fds {
     for my $fd (grep { /\A\d+\z/ } readdir $directory) {
         my $target = readlink "/proc/$pid/fd/$fd";
         $fds{$fd} = $1
-            if defined $target && $target =~ /\Aanon_inode:\[?(eventpoll|eventfd|timerfd|signalfd|io_uring|inotify)\]?\z/;
+            if defined $target
+            && $target =~ /\Aanon_inode:\[?(eventpoll|eventfd|timerfd|signalfd|io_uring|inotify)\]?\z/;
     }
     return \%fds;
 }
 
-# The kernel objects of the parent's loop that a child has under any number, in words; undef where the system does not tell.
+# The kernel objects of the parent's loop that a child has under any number, in words; undef where nobody tells.
 sub shared_with {
     my ($pid) = @_;
     return undef unless is_same_file($$, 0, $$, 0);
@@ -230,6 +235,7 @@ sub shared_with {
 # ---- The parent's end of a conversation -----------------------------------------------------------------------------
 
 {
+
     package IsolationTest::Kid;
 
     sub pid { return $_[0]{pid} }
@@ -273,7 +279,7 @@ sub shared_with {
             vec(my $bits = '', fileno $self->{from}, 1) = 1;
             my $ready = select $bits, undef, undef, $left > 0 ? $left : 0;
             return 1 if $ready > 0;
-            next if $ready < 0 && $left > 0;
+            next     if $ready < 0 && $left > 0;
             $self->{is_stuck} = $seconds > 0;
             return 0;
         }
@@ -304,6 +310,7 @@ sub shared_with {
 # ---- The child's ----------------------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::InChild;
 
     sub run {
@@ -344,12 +351,15 @@ sub shared_with {
 # ---- One watch of each kind -----------------------------------------------------------------------------------------
 
 {
+
     package IsolationTest::World;
 
     # The timer is due once; a check may have a longer one.
     sub new {
         my ($class, $family, %options) = @_;
-        my $self = bless { family => $family, read => '', calls => 0, signals => 0, timers => 0, signal => 'USR1', %options }, $class;
+        my $self =
+            bless { family => $family, read => '', calls => 0, signals => 0, timers => 0, signal => 'USR1', %options },
+            $class;
         pipe $self->{reader}, $self->{writer} or die "pipe: $!";
         $self->{reader}->blocking(0);
         my $seconds = defined $options{timer} ? $options{timer} : 0.03;
@@ -382,15 +392,20 @@ sub shared_with {
         $family->wait_for(sub { length $self->{read} > $before }, $bound) or $faults{d} = 'nothing read';
         kill $self->{signal} => $$;
         $family->wait_for(sub { $self->{signals} > $signals }, $bound) or $faults{s} = 'no signal';
+
         if ($family->has_timers) {
-            $family->wait_for(sub { $self->{timers} }, $bound + $self->{due} - ForkTest::now()) or $faults{t} = 'no timer';
+            $family->wait_for(sub { $self->{timers} }, $bound + $self->{due} - ForkTest::now())
+                or $faults{t} = 'no timer';
         }
-        $faults{f} = "$self->{for_nothing} calls" if $self->{for_nothing};
+        $faults{f} = "$self->{for_nothing} calls"               if $self->{for_nothing};
         $faults{s} = 'signals ' . ($self->{signals} - $signals) if $self->{signals} > $signals + 1;
         return \%faults;
     }
 
-    # What has happened so far, for a child that must not see any of it.
+    # In a child: what happened in the parent before, on a busy machine, is nothing that the child has seen.
+    sub forget { my ($self) = @_; @$self{qw(calls signals timers)} = (0) x 3; return }
+
+    # What has happened since, for a child that must not see any of it.
     sub happened {
         my ($self) = @_;
         return join ', ', map { $self->{$_} ? "$_ $self->{$_}" : () } qw(calls signals timers);
@@ -408,15 +423,12 @@ sub shared_with {
     # Other files under the same numbers, for a process that shares them with another one.
     sub renew {
         my ($self) = @_;
-        pipe my $reader, my $writer or die "pipe: $!";
+        pipe my $reader, my $writer                         or die "pipe: $!";
         POSIX::dup2(fileno $reader, fileno $self->{reader}) or die "dup2: $!";
         POSIX::dup2(fileno $writer, fileno $self->{writer}) or die "dup2: $!";
         $self->{reader}->blocking(0);
         return;
     }
 }
-
-# It needs the names above.
-require IsolationTest::Checks;
 
 1;
