@@ -155,7 +155,7 @@ sub unwatch_io {
     return;
 }
 
-*unwatch_time = \&unwatch_io;
+sub unwatch_time { goto &unwatch_io }
 
 # EV's run returns when there is no watcher.
 sub run {
