@@ -5,13 +5,17 @@ use warnings;
 
 use lib 't/lib';
 use AdapterTest;
-use ForkTest qw(children_left control);
+use File::Temp ();
+use ForkTest   qw(children_left control);
 use Test2::V0;
+
+my $directory = File::Temp->newdir;    # nobody changes anything there
 
 my $prelude = <<'PERL';
     use strict; use warnings;
     use POSIX ();
     use EV;
+    $| = 1;
     alarm 60;
     my ($way) = @ARGV;
     sub until_so (&;$) { my ($so, $for) = @_; my $end = EV::time() + ($for || 20); my $t = EV::timer(0, 0.02, sub { });
@@ -58,7 +62,7 @@ my $private = $kinds . <<'PERL';
     pipe my $reader, my $writer or die;
     my $io   = EV::io($reader, EV::READ, sub { });
     my $sig  = EV::signal('USR1', sub { });
-    my $stat = EV::stat('/tmp', 0, sub { });
+    my $stat = EV::stat($ARGV[1], 0, sub { });
     EV::run(EV::RUN_NOWAIT);
     my ($epoll, $eventfd, $inotify) = map { contents($_) } qw(eventpoll eventfd inotify);
     my $number = fileno $reader;
@@ -78,14 +82,14 @@ SKIP: {
     skip('the system does not tell of descriptors', 3) unless -e '/proc/self/fdinfo/0';
     control(
         'a child shares all kernel objects', ['EV'], qr/shares: epoll eventfd.*takes the parent's inotify/,
-        "$prelude $private", 'plain'
+        "$prelude $private", 'plain', "$directory"
     );
     control(
         'with loop_fork, too, until its loop turns', ['EV'], qr/shares: epoll eventfd/, "$prelude $private",
-        'loop_fork'
+        'loop_fork', "$directory"
     );
     skip('EV is not installed', 1) unless defined ForkTest::has_version('EV');
-    program_says('a child of ours shares none of them', "shares: \n", "$ours $private", 'ours');
+    program_says('a child of ours shares none of them', "shares: \n", "$ours $private", 'ours', "$directory");
 }
 
 # ---- Children of a child --------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ program_says('callbacks that were lined up run in the parent only', "none\n", "$
 my $restart = <<'PERL';
     my $calls = 0;
     my $timer = EV::timer(0.01, 0, sub { $calls++ });
-    my $stat  = EV::stat('/tmp', 0, sub { $calls += 10 });
+    my $stat  = EV::stat($ARGV[1], 0, sub { $calls += 10 });
     print in_child(sub {
         until_so { $calls } 0.1;
         my $before = $calls;
@@ -160,7 +164,7 @@ my $restart = <<'PERL';
 PERL
 program_says(
     'inherited watchers are stopped, and can be started', "0, then 1, stat off, CODE; parent 1, stat on\n",
-    "$ours $restart", 'ours'
+    "$ours $restart", 'ours', "$directory"
 ) if $has_ev;
 
 # ---- Every backend --------------------------------------------------------------------------------------------------
@@ -212,6 +216,61 @@ SKIP: {
             "a loop on $method"
         );
     }
+}
+
+# ---- Signals by a descriptor ----------------------------------------------------------------------------------------
+
+# What a child does to its watcher, and whether it can be ended; then whether the parent still hears.
+my $signalfd = <<'PERL';
+    my $loop  = EV::Loop->new(EV::FLAG_SIGNALFD());
+    my $heard = 0;
+    my $watch = $loop->signal('USR1', sub { $heard++ });
+    my $late;
+    my $timer = $loop->timer(0, 0.02, sub { });
+    $loop->run(EV::RUN_NOWAIT);
+    my $act = sub {
+        $loop->loop_fork if $way eq 'loop_fork';
+        undef $watch;
+        my $mask = POSIX::SigSet->new;
+        POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask);
+        my $is_blocked = $mask->ismember(POSIX::SIGUSR1());
+        my $own_heard  = 0;
+        if ($way eq 'ours') {
+            my $own = EV::Loop->new(EV::FLAG_SIGNALFD());
+            my $new = $own->signal('USR1', sub { $own_heard++ });
+            kill USR1 => $$;
+            my $limit = $own->timer(10, 0, sub { $own_heard = 'none' });
+            $own->run(EV::RUN_ONCE) until $own_heard;
+        }
+        return ($is_blocked ? 1 : 0) + 2 * $own_heard;
+    };
+    my $status;
+    if ($way eq 'ours') {
+        EventLoop::Fork->fork(loop => $loop, code => $act, on_exit => sub { $status = $_[1] >> 8 });
+        $loop->run(EV::RUN_ONCE) until defined $status;
+    }
+    else {
+        my $pid = fork // die;
+        POSIX::_exit($act->()) if !$pid;
+        waitpid $pid, 0;
+        $status = $? >> 8;
+    }
+    kill USR1 => $$;
+    my $end = EV::time() + ($way eq 'ours' ? 20 : 0.5);
+    $loop->run(EV::RUN_ONCE) until $heard || EV::time() > $end;
+    print "child $status, parent heard $heard\n";
+PERL
+SKIP: {
+    skip('EV is not installed', 2)        unless $has_ev;
+    skip('libev has no signalfd here', 2) unless $^O eq 'linux';
+    control(
+        'a child that stops a watcher on a signalfd takes the signal from its parent',
+        ['EV'], qr/parent heard 0/, "$prelude $signalfd", 'loop_fork'
+    );
+    program_says(
+        'a signalfd is private, and the signal is not blocked', "child 2, parent heard 1\n",
+        "$ours $signalfd", 'ours'
+    );
 }
 
 is(children_left(), '', 'no child is left');

@@ -8,6 +8,7 @@ use warnings;
 
 our $VERSION = '0.001';
 
+use Config;
 use EventLoop::Fork::Error;
 use EventLoop::Fork::Loop ();
 use Fcntl                 ();
@@ -205,6 +206,17 @@ sub _hold {
 }
 
 sub _release { return delete $watchers{ $_[1] } }
+
+my @signal_names = split / /, $Config{sig_name};
+
+sub _signal_name { return $signal_names[ $_[1] ] }
+
+# Of this process, by name.
+sub _blocked_signals {
+    my $mask = POSIX::SigSet->new;
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask) or return;
+    return map { $signal_names[$_] } grep { $mask->ismember($_) } 1 .. 31;
+}
 
 # A pipe of this process under the numbers of an inherited one: what is written there reaches nobody else. Whoever
 # watches the numbers by poll or select need not know.

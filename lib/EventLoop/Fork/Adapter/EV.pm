@@ -11,6 +11,8 @@ our $VERSION = '0.001';
 use parent 'EventLoop::Fork::Adapter';
 
 use Config;
+use Fcntl        ();
+use POSIX        ();
 use Scalar::Util qw(blessed refaddr);
 
 sub family    { return 'EV' }
@@ -33,12 +35,25 @@ sub new {
 
 # ---- Around a fork --------------------------------------------------------------------------------------------------
 
-sub before_fork { return { sigchld => scalar EventLoop::Fork::_save_action('CHLD') } }
+sub before_fork {
+    my ($class) = @_;
+    return { sigchld => scalar EventLoop::Fork::_save_action('CHLD'), blocked => [ $class->_blocked_by_loops ] };
+}
+
+# With EV::FLAG_SIGNALFD a watched signal is blocked, and read from a descriptor.
+sub _blocked_by_loops {
+    my ($class) = @_;
+    my %blocked = map { $_                               => 1 } $class->_blocked_signals or return;
+    my %watched = map { $class->_signal_name($_->signal) => 1 }
+        grep { $_->is_active } EventLoop::Fork::Adapter::_instances('EV::Signal');
+    return grep { $blocked{$_} } keys %watched;
+}
 
 sub _loops { return EventLoop::Fork::Adapter::_instances('EV::Loop') }
 
 sub renew {
     my ($class, $state) = @_;
+    $class->_renew_signalfds if $state && @{ $state->{blocked} };
     my @watchers = EventLoop::Fork::Adapter::_instances('EV::Watcher');
     # To stop one that watches a file is a change to the inotify object, which still is the parent's.
     my @stats = grep { $_->isa('EV::Stat') && ($_->is_active || $_->is_pending) } @watchers;
@@ -62,6 +77,7 @@ sub renew {
 
 sub rearm {
     my ($class, $state, $mode) = @_;
+    $class->_renew_signalfds if $class->_blocked_by_loops;
     $_->loop_fork for _loops();
     return if $mode eq 'raw';
     # The handlers are back to the default in this child, and libev installs one with the first watcher of a signal.
@@ -69,6 +85,32 @@ sub rearm {
     $_->stop  for @signals;
     $_->start for @signals;
     $class->_restore_sigchld($state);
+    return;
+}
+
+# To stop the watcher of a signal is a change to the object behind the descriptor, which libev leaves as it is in a child.
+# A new one with the same signals is as good for everybody: it gives the signals of whoever reads.
+my %signalfd4 = (x86_64 => 289, aarch64 => 74, riscv64 => 74, i686 => 327, armv7l => 355, ppc64le => 313, s390x => 322);
+use constant { _CLOEXEC => oct 2_000_000, _NONBLOCK => oct 4_000 };
+
+sub _renew_signalfds {
+    my $number = $^O eq 'linux' && $Config{ivsize} == 8 ? $signalfd4{ (POSIX::uname())[4] } : undef;
+    return unless defined $number;
+    for my $fd (map { m{([0-9]+)\z} } glob '/proc/self/fd/*') {
+        next unless (readlink "/proc/self/fd/$fd" // '') =~ /signalfd/;
+        open my $info, '<', "/proc/self/fdinfo/$fd" or next;
+        my ($mask) = map { /^sigmask:\s*([0-9a-f]+)/ ? $1 : () } readline $info;
+        close $info;
+        next unless defined $mask;
+        my $signals = pack 'Q', hex $mask;
+        my $new     = syscall $number, -1, $signals, 8, _CLOEXEC | _NONBLOCK;
+        next if $new < 0;
+        POSIX::dup2($new, $fd);
+        POSIX::close($new);
+        open my $handle, '<&=', $fd or next;    # sets close-on-exec, and must not close it
+        fcntl $handle, Fcntl::F_SETFD(), Fcntl::FD_CLOEXEC();
+        EventLoop::Fork::Adapter->_freeze($handle);
+    }
     return;
 }
 
@@ -113,7 +155,7 @@ sub unwatch_io {
     return;
 }
 
-*unwatch_time = \&unwatch_io;
+sub unwatch_time { goto &unwatch_io }
 
 # EV's run returns when there is no watcher.
 sub run {

@@ -10,16 +10,12 @@ our $VERSION = '0.001';
 
 use parent 'EventLoop::Fork::Adapter';
 
-use Config;
-use POSIX        ();
 use Scalar::Util qw(blessed reftype weaken);
 
 use constant {
     _BASE => 'IO::Async::Loop',
     _OURS => 'EventLoop::Fork::Loop::IOAsync',
 };
-
-my @SIGNAL_NAMES = split / /, $Config{sig_name};
 
 sub family    { return 'IO::Async' }
 sub is_loaded { return exists $INC{'IO/Async/Loop.pm'} }
@@ -87,7 +83,7 @@ my $looked_for = '';
 
 sub _blocked_by_loops {
     my ($class) = @_;
-    my @blocked = _blocked_signals() or return;
+    my @blocked = $class->_blocked_signals or return;
     _remember(grep { defined } @blockers);
     my $singleton = _singleton();
     my %watched   = map { $_ => 1 } map { _signals_of($_) } @blockers, $singleton || ();
@@ -105,12 +101,6 @@ sub _remember {
     @blockers = @_;
     weaken $_ for @blockers;
     return;
-}
-
-sub _blocked_signals {
-    my $mask = POSIX::SigSet->new;
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask) or return;
-    return map { $SIGNAL_NAMES[$_] } grep { $mask->ismember($_) } 1 .. 31;
 }
 
 sub _signals_of {
