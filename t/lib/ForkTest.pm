@@ -309,7 +309,8 @@ my @SIGNAL_NAMES = split / /, $Config{sig_name};
 # another one's /proc/PID/status. Nothing where the system does not tell.
 sub signal_state {
     my ($text) = @_;
-    return undef if under_valgrind();    ## no critic (ReturnUndef): a value in lists; the kernel knows of valgrind's handlers
+    # A value, also in lists. Of a process in valgrind the kernel knows valgrind's handlers.
+    return undef if !defined $text && under_valgrind();    ## no critic (ReturnUndef)
     if (!defined $text) {
         open my $status, '<', '/proc/self/status' or return undef;    ## no critic (ReturnUndef)
         local $/;
