@@ -101,7 +101,14 @@ sub is_right { my ($job) = @_; return $job->{expected} =~ /\A[.-]\z/ }
 
 sub end_job {
     my ($job)  = @_;
-    my $result = end_program(delete $job->{program});
+    my $program = delete $job->{program};
+    my $result  = eval { end_program($program) };
+    my $error   = $@;
+    if (!$result) {    # its children may hold the pipe open, too
+        kill KILL => $program->{pid};
+        waitpid $program->{pid}, 0;
+        $result = { stdout => "fault h\ndone\n", stderr => $error, status => 0 };
+    }
     my %faults = map { $_ => 1 } $result->{stdout} =~ /^fault (.)$/mg;
     my $signal = $result->{status} & 127;
     if    ($signal == POSIX::SIGALRM())               { $faults{h}   = 1 }
