@@ -10,7 +10,7 @@ package Bench::Rows;
 #                    what is 1.00
 #   also_against     optional, the same: a second ratio
 #   clock            'wall', or 'processor' where one process does all the work: others that run do not show
-#   target           the ratio that DESIGN asks for, or
+#   target           the ratio to reach, or
 #   limit            the seconds for one operation that it allows; a row may have neither
 #   judged           sub { my ($contestant) = @_; ... }: is it asked of this one?
 #   prepare          sub { my ($loop) = @_; ... return sub { my ($count) = @_; ... } }: what comes back is one batch.
