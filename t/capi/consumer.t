@@ -50,7 +50,9 @@ sub output_of {
 # What `make install` does with a module that has C in it: lib and arch go to one folder. If the tests run on a module
 # that is installed there is nothing to do.
 sub installed {
-    my $lib = rel2abs(dirname(dirname($INC{'EventLoop/Fork.pm'})));
+    # A checkout's own lib may come first; built things are in blib.
+    my ($lib) = map { rel2abs($_) } (grep { !ref && -e "$_/EventLoop/Fork/Install/eventloop_fork.h" } @INC),
+        dirname(dirname($INC{'EventLoop/Fork.pm'}));
     return $lib unless $lib =~ m{\bblib\W+lib\z};
     my $to      = catdir($dir, 'installed');
     my $install = 'install([ from_to => { "blib/lib", $ARGV[0], "blib/arch", $ARGV[0], "read", "", "write", "" } ])';

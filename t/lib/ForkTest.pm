@@ -22,6 +22,11 @@ our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
 
+# nohup, and shells for what runs in the background, ignore some: that is not what the tests are about.
+for my $name (qw(HUP INT QUIT PIPE CHLD TTIN TTOU)) {
+    $SIG{$name} = 'DEFAULT' if ($SIG{$name} // '') eq 'IGNORE';    ## no critic (LocalizedPunctuationVars)
+}
+
 # ---- Time -----------------------------------------------------------------------------------------------------------
 
 sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
