@@ -10,8 +10,11 @@ use EventLoop::Fork;
 
 $| = 1;
 
+# The child ends after the parent's timer: then the parent has closed its end.
+pipe my $gate, my $door or die "pipe: $!";
+
 my $done         = AnyEvent->condvar;
-my $parent_timer = AnyEvent->timer(after => 0.005, cb => sub { print "parent: goes on\n" });
+my $parent_timer = AnyEvent->timer(after => 0.005, cb => sub { print "parent: goes on\n"; close $door });
 
 EventLoop::Fork->fork(
     loop => 'AnyEvent',
@@ -31,6 +34,8 @@ EventLoop::Fork->fork(
             },
         );
         $enough->recv;
+        close $door;
+        readline $gate;
         return 0;
     },
     on_exit => sub {

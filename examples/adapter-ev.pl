@@ -10,7 +10,10 @@ use EventLoop::Fork;
 
 $| = 1;
 
-my $parent_timer = EV::timer(0.005, 0, sub { print "parent: goes on\n" });
+# The child ends after the parent's timer: then the parent has closed its end.
+pipe my $gate, my $door or die "pipe: $!";
+
+my $parent_timer = EV::timer(0.005, 0, sub { print "parent: goes on\n"; close $door });
 
 EventLoop::Fork->fork(
     loop => 'EV',        # or an EV::Loop
@@ -27,6 +30,8 @@ EventLoop::Fork->fork(
             }
         );
         $self->loop->run;    # until there is no watcher left
+        close $door;
+        readline $gate;
         return 0;
     },
     on_exit => sub {

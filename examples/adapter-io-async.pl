@@ -13,10 +13,13 @@ $| = 1;
 
 my $loop = IO::Async::Loop->new;
 
+# The child ends after the parent's timer: then the parent has closed its end.
+pipe my $gate, my $door or die "pipe: $!";
+
 $loop->add(
     IO::Async::Timer::Countdown->new(
         delay     => 0.005,
-        on_expire => sub { print "parent: goes on\n" },
+        on_expire => sub { print "parent: goes on\n"; close $door },
     )->start
 );
 
@@ -30,6 +33,8 @@ EventLoop::Fork->fork(
             $own->delay_future(after => 0.01)->get;
             print "child: $count\n";
         }
+        close $door;
+        readline $gate;
         return 0;
     },
     on_exit => sub {

@@ -10,7 +10,10 @@ use EventLoop::Fork;
 
 $| = 1;
 
-Mojo::IOLoop->timer(0.005 => sub { print "parent: goes on\n" });
+# The child ends after the parent's timer: then the parent has closed its end.
+pipe my $gate, my $door or die "pipe: $!";
+
+Mojo::IOLoop->timer(0.005 => sub { print "parent: goes on\n"; close $door });
 
 EventLoop::Fork->fork(
     loop => 'Mojo::IOLoop',    # or an object
@@ -26,6 +29,8 @@ EventLoop::Fork->fork(
             }
         );
         $self->loop->start;
+        close $door;
+        readline $gate;
         return 0;
     },
     on_exit => sub {

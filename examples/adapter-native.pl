@@ -12,6 +12,9 @@ $| = 1;
 
 my $loop = EventLoop::Fork::Loop->new;
 
+# The child ends after the parent's timer: then the parent has closed its end.
+pipe my $gate, my $door or die "pipe: $!";
+
 my $child = EventLoop::Fork->fork(
     loop => $loop,
     name => 'counter',
@@ -26,6 +29,8 @@ my $child = EventLoop::Fork->fork(
         };
         $tick->();
         $own->run;
+        close $door;
+        readline $gate;
         return 0;
     },
     on_exit => sub {
@@ -35,5 +40,5 @@ my $child = EventLoop::Fork->fork(
     },
 );
 
-$loop->watch_time(after => 0.005, code => sub { print "parent: goes on\n" });
+$loop->watch_time(after => 0.005, code => sub { print "parent: goes on\n"; close $door });
 $loop->run;
