@@ -58,6 +58,14 @@ struct glue_process {
     SV *code;
 };
 
+/* A call of run, on the C stack: inside of a callback there may be another one. */
+struct glue_run {
+    struct glue_loop *loop;
+    struct glue_run *outer;
+    AV *result; /* what stop was given, or NULL */
+    bool is_running;
+};
+
 /* Hangs by magic on the Perl object, whatever that is, and dies with it. */
 struct glue_loop {
     struct evf_loop *evf;
@@ -66,6 +74,7 @@ struct glue_loop {
     bool calls_wait;  /* pre_wait and post_wait of the object */
     int arrivals_seen; /* signals by then; glue_signals.c */
     SV *error;        /* what ended the turn, between the trampoline and the croak */
+    struct glue_run *run; /* the innermost one; NULL: none */
     struct glue_io *ios;
     struct glue_signal *signals;
     struct glue_process *processes;
@@ -109,6 +118,9 @@ bool glue_is_loop(pTHX_ SV *object);
 /* Throws when self is no loop. */
 struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation);
 int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns);
+/* Turns until glue_loop_stop. What that was given, the caller's to free, or NULL. The object must outlive the call. */
+AV *glue_loop_run(pTHX_ struct glue_loop *loop);
+void glue_loop_stop(pTHX_ struct glue_loop *loop, SV **result, I32 count);
 
 void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes);
 void glue_unwatch_io(pTHX_ struct glue_loop *loop, SV *handle, unsigned mask);

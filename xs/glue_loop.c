@@ -159,6 +159,60 @@ int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns) {
     glue_throw(aTHX_ count, "loop_once", NULL, "%s", evf_error_text(count));
 }
 
+/* ---- run and stop ------------------------------------------------------------------------------------------- */
+
+static void end_run(pTHX_ void *data) {
+    struct glue_run *run = data;
+    run->loop->run = run->outer;
+    SvREFCNT_dec((SV *)run->result);
+}
+
+/* A class made of ours may have a turn of its own. */
+static bool has_own_loop_once(pTHX_ const struct glue_loop *loop) {
+    GV *found = gv_fetchmethod_autoload(SvSTASH(loop->object), "loop_once", FALSE);
+    return found != NULL && GvCV(found) != get_cv("EventLoop::Fork::Loop::loop_once", 0);
+}
+
+static void call_loop_once(pTHX_ const struct glue_loop *loop) {
+    dSP;
+    PUSHMARK(SP);
+    XPUSHs(sv_2mortal(newRV_inc(loop->object)));
+    PUTBACK;
+    (void)call_method("loop_once", G_VOID | G_DISCARD);
+}
+
+AV *glue_loop_run(pTHX_ struct glue_loop *loop) {
+    struct glue_run run = {.loop = loop, .outer = loop->run, .is_running = true};
+    const bool calls_method = has_own_loop_once(aTHX_ loop);
+    ENTER;
+    SAVEDESTRUCTOR_X(end_run, &run);
+    loop->run = &run;
+    while (run.is_running) {
+        ENTER;
+        SAVETMPS;
+        if (calls_method)
+            call_loop_once(aTHX_ loop);
+        else
+            (void)glue_loop_once(aTHX_ loop, -1);
+        FREETMPS;
+        LEAVE;
+        PERL_ASYNC_CHECK();
+    }
+    AV *result = run.result;
+    run.result = NULL;
+    LEAVE;
+    return result;
+}
+
+void glue_loop_stop(pTHX_ struct glue_loop *loop, SV **result, I32 count) {
+    struct glue_run *run = loop->run;
+    if (run == NULL) return;
+    run->is_running = false;
+    AV *old = run->result;
+    run->result = count > 0 ? av_make(count, result) : NULL;
+    SvREFCNT_dec((SV *)old);
+}
+
 /* ---- Descriptors -------------------------------------------------------------------------------------------- */
 
 /* Closed without unwatch_io; the number may be another file's by now. */

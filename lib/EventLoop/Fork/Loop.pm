@@ -93,23 +93,6 @@ sub backends {
     return \%methods;
 }
 
-sub run {
-    my ($self) = @_;
-    local $self->{running} = 1;
-    local $self->{result}  = [];
-    $self->loop_once while $self->{running};
-    return wantarray ? @{ $self->{result} } : $self->{result}[0];
-}
-
-sub stop {
-    my ($self, @result) = @_;
-    @{ $self->{result} } = @result;
-    $self->{running} = 0;
-    return;
-}
-
-sub is_running { return $_[0]{running} ? 1 : 0 }
-
 sub time { return Time::HiRes::time() }
 
 # For a child that has died or returned what is no exit code: the parent sees only 255.

@@ -23,7 +23,7 @@ use constant {
 {
     no strict 'refs';
     *{$_} = \&{"EventLoop::Fork::Loop::$_"}
-        for qw(backend method loop_once watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
+        for qw(backend method loop_once run stop is_running watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
         watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child fork post_fork);
 }
 
@@ -53,8 +53,6 @@ sub _needs_wait_hooks {
     return 0 unless defined $METRICS;
     return eval { $METRICS->adapter->isa('Metrics::Any::Adapter::Null') } ? 0 : 1;
 }
-
-sub is_running { return $_[0]{running} ? 1 : 0 }
 
 sub _later_future { return $_[0]->SUPER::later }
 
