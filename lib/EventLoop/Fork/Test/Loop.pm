@@ -1,396 +1,38 @@
 package EventLoop::Fork::Test::Loop;
 
 # The contract of a loop as tests: one for each promise, for any loop that speaks the interface. Knows nothing about
-# backends; a loop comes out of the constructor it is given. Helpers first, then the suites, then run_tests.
+# backends; a loop comes out of the constructor it is given. The suites first, then run_tests.
 
 use strict;
 use warnings;
 
 our $VERSION = '0.001';
 
-use Carp         qw(croak);
-use Errno        qw(EAGAIN ECONNREFUSED EINPROGRESS EINTR EMFILE ENFILE EWOULDBLOCK);
-use Exporter     qw(import);
-use Fcntl        qw(F_GETFL O_NONBLOCK SEEK_SET);
-use IO::Handle   ();
-use POSIX        qw(WNOHANG);
-use Scalar::Util qw(refaddr reftype);
-use Socket qw(AF_INET AF_UNIX INADDR_LOOPBACK PF_UNSPEC SOCK_DGRAM SOCK_STREAM SOL_SOCKET SO_ERROR pack_sockaddr_in);
+use Carp  qw(croak);
+use Errno qw(EAGAIN ECONNREFUSED EINPROGRESS EMFILE ENFILE EWOULDBLOCK);
+use EventLoop::Fork::Test::Loop::Children;
+use EventLoop::Fork::Test::Loop::Contract qw(:DEFAULT suites tests_of);
+use EventLoop::Fork::Test::Loop::Helpers  qw(:DEFAULT $seed);
+use EventLoop::Fork::Test::Loop::Watchers qw(:DEFAULT $new_loop);
+use Exporter                              qw(import);
+use Fcntl                                 qw(F_GETFL O_NONBLOCK SEEK_SET);
+use IO::Handle                            ();
+use POSIX                                 qw(WNOHANG);
+use Scalar::Util                          qw(refaddr reftype);
+use Socket      qw(AF_INET INADDR_LOOPBACK SOCK_DGRAM SOCK_STREAM SOL_SOCKET SO_ERROR pack_sockaddr_in);
 use Test::More  ();
 use Time::HiRes ();
 
 our @EXPORT    = qw(run_tests run_adapter_tests);
 our @EXPORT_OK = qw(run_tests suites tests run_adapter_tests);
 
-# A memory checker makes all slow.
-use constant SLOW => $ENV{EVF_TEST_SLOW} ? 1 : 0;
-
-# Seconds. An event that is due must come within EVENT_BOUND, at once is less than PROMPT_BOUND, a test that takes
-# longer than TEST_BOUND hangs. All are far beyond what a busy machine needs.
-use constant {
-    EVENT_BOUND  => SLOW ? 200 : 20,
-    PROMPT_BOUND => SLOW ? 20  : 2,
-    TEST_BOUND   => SLOW ? 600 : 60,
-    QUIET        => 0.05,
-};
-
 # How many descriptors are filled up at most to see what happens without a free one.
 use constant MOST_DESCRIPTORS => 100_000;
 
-my ($new_loop, $loop);    # of the run under way: its constructor, and the fresh loop of each test
-my %children;             # pids forked by the test under way
-my $report_fd;            # in a child: the descriptor of its words
-my ($seed, $random_state);
-
-my (@suites, %tests);
-
-sub contract {
-    my ($suite, $name, $promise, $code) = @_;
-    push @suites, $suite unless $tests{$suite};
-    push @{ $tests{$suite} }, { name => "$suite.$name", promise => $promise, code => $code };
-    return;
-}
-
-sub suites { return @suites }
-
 sub tests {
     my ($suite) = @_;
-    croak "No suite '$suite'" unless $tests{$suite};
-    return map { { name => $_->{name}, promise => $_->{promise} } } @{ $tests{$suite} };
-}
-
-# ---- Assertions -----------------------------------------------------------------------------------------------------
-
-sub ok      { local $Test::Builder::Level = $Test::Builder::Level + 1; return Test::More::ok($_[0], $_[1]) }
-sub is      { local $Test::Builder::Level = $Test::Builder::Level + 1; return Test::More::is($_[0], $_[1], $_[2]) }
-sub diag    { return Test::More::diag(@_) }
-sub is_list { local $Test::Builder::Level = $Test::Builder::Level + 1; return is("@{$_[0]}", "@{$_[1]}", $_[2]) }
-
-# For the rest of a test; what it has watched goes with its loop.
-sub skip_rest {
-    my ($why) = @_;
-SKIP: { Test::More::skip($why, 1) }
-    return;
-}
-
-# ---- Time -----------------------------------------------------------------------------------------------------------
-
-my $has_monotonic = defined eval { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) };
-
-sub now { return $has_monotonic ? Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) : Time::HiRes::time() }
-
-# For a process that must act while another one waits. Nothing depends on its being long enough.
-sub pause { my ($seconds) = @_; return select undef, undef, undef, $seconds }
-
-# Turns until the condition holds. False: it did not within the bound.
-sub wait_until (&;$) {
-    my ($condition, $on_loop) = @_;
-    my $deadline = now() + EVENT_BOUND;
-    until ($condition->()) {
-        my $left = $deadline - now();
-        return 0 if $left <= 0;
-        ($on_loop || $loop)->loop_once($left > 0.25 ? 0.25 : $left);
-    }
-    return 1;
-}
-
-# Everything that is ready now is delivered; nothing is waited for.
-sub turns {
-    my ($count) = @_;
-    $loop->loop_once(0) for 1 .. $count || 5;
-    return;
-}
-
-# Seconds that this process was ready to run and another one ran instead; 0 where the system does not tell. Without a
-# perl handle: one that gets the number of a handle that was closed behind perl's back is never closed.
-sub time_in_line {
-    my $fd = POSIX::open('/proc/self/schedstat', POSIX::O_RDONLY());
-    return 0 unless defined $fd;
-    my $got = POSIX::read($fd, my $text, 100);
-    POSIX::close($fd);
-    my (undef, $nanoseconds) = $got ? split ' ', $text : ();
-    return $nanoseconds ? $nanoseconds / 1e9 : 0;
-}
-
-# The loop waits, and waiting neither ends early again and again nor burns processor time. On a busy machine a loop that
-# spins does not get much, so what counts is the time that it sleeps or runs.
-sub quiet_ok {
-    my ($name, $seconds) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    $seconds ||= QUIET;
-    my ($start, $cpu, $in_line, $count, $spent) = (now(), Time::HiRes::clock(), time_in_line(), 0, 0);
-    do {
-        $loop->loop_once($seconds - $spent);
-        $count++;
-        $spent = now() - $start - (time_in_line() - $in_line);
-    } until $spent >= $seconds || $count > 100;
-    $cpu = Time::HiRes::clock() - $cpu;
-    return ok($count <= 10 && $cpu < $spent / 2, $name)
-        || diag(sprintf '%d turns and %.3f s of processor time in %.3f s', $count, $cpu, $spent);
-}
-
-# ---- Handles --------------------------------------------------------------------------------------------------------
-
-sub pair {
-    socketpair my $one, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
-    return ($one, $other);
-}
-
-sub pipe_pair {
-    pipe my $reader, my $writer or die "pipe: $!";
-    return ($reader, $writer);
-}
-
-sub give { my ($handle, $data) = @_; defined syswrite $handle, defined $data ? $data : 'x' or die "write: $!"; return }
-sub take { my ($handle) = @_; sysread $handle, my $data, 4096; return defined $data ? $data : '' }
-
-# A pair whose first end has just this number, which is free; the others that came up on the way are closed again.
-sub pair_on {
-    my ($fd) = @_;
-    my @others;
-    while (@others < 200) {
-        my ($one, $other) = pair();
-        return ($one, $other) if fileno $one == $fd;
-        return ($other, $one) if fileno $other == $fd;
-        push @others, $one, $other;
-    }
-    die "descriptor $fd did not become free";
-}
-
-# Number => what it is, as far as the system tells.
-sub descriptors {
-    if (opendir my $directory, '/proc/self/fd') {
-        my @fds = grep { /\A[0-9]+\z/ } readdir $directory;
-        closedir $directory;
-        my %open;
-        for my $fd (@fds) {
-            my $what = readlink "/proc/self/fd/$fd";
-            $open{$fd} = $what if defined $what;    # not the directory just closed
-        }
-        return \%open;
-    }
-    my %open;
-    for my $fd (0 .. 1023) {
-        my $copy = POSIX::dup($fd);
-        next unless defined $copy;
-        POSIX::close($copy);
-        $open{$fd} = 'open';
-    }
-    return \%open;
-}
-
-# ---- Processes ------------------------------------------------------------------------------------------------------
-
-# A raw fork. The parent gets (pid, handle to read the child's words from), the child (0, handle for its words).
-sub fork_here {
-    my ($reader, $writer) = pipe_pair();
-    my $pid = fork;
-    die "fork: $!" unless defined $pid;
-    if (!$pid) {
-        close $reader;
-        $report_fd = fileno $writer;
-        $SIG{ALRM} = 'DEFAULT';
-        alarm TEST_BOUND;
-        return (0, $writer);
-    }
-    close $writer;
-    $children{$pid} = 1;
-    return ($pid, $reader);
-}
-
-sub say_words {
-    my ($writer, @words) = @_;
-    return give($writer, join '', map { "$_\n" } @words);
-}
-
-sub leave {
-    my ($writer, @words) = @_;
-    say_words($writer, @words) if @words;
-    POSIX::_exit(0);
-}
-
-# Its words, and how it ended unless that was well.
-sub words_of {
-    my ($pid, $reader) = @_;
-    my $text = '';
-    while (1) {
-        my $got = sysread $reader, $text, 65536, length $text;
-        last if defined $got ? $got == 0 : $! != EINTR;
-    }
-    my @words  = split /\n/, $text;
-    my $status = reap($pid);
-    push @words, "(wait status $status)" if $status != 0;
-    return @words;
-}
-
-sub reap {
-    my ($pid) = @_;
-    local $?;
-    while (1) {
-        my $reaped = waitpid $pid, 0;
-        return $? if $reaped == $pid;
-        return -1 if $reaped < 0 && $! != EINTR;
-    }
-}
-
-# What the code returns in a child of a raw fork.
-sub in_child (&) {
-    my ($code) = @_;
-    my ($pid, $handle) = fork_here();
-    return words_of($pid, $handle) if $pid;
-    my @words;
-    eval { @words = $code->(); 1 } or @words = ("died: $@");
-    leave($handle, @words);
-}
-
-# A child that ends, with this exit code or as this code says, when something is written to the handle.
-sub waiting_child {
-    my ($exit) = @_;
-    my ($reader, $writer) = pipe_pair();
-    my $pid = fork;
-    die "fork: $!" unless defined $pid;
-    if (!$pid) {
-        $SIG{$_} = 'DEFAULT' for qw(ALRM HUP INT TERM USR1 USR2);
-        alarm TEST_BOUND;
-        close $writer;
-        my $got;
-        do { $got = sysread $reader, my $byte, 1 } until defined $got || $! != EINTR;
-        POSIX::_exit(ref $exit ? $exit->() : $exit);
-    }
-    $children{$pid} = 1;
-    return ($pid, $writer);
-}
-
-# A child that has ended and waits for somebody to take its status.
-sub ended_child {
-    my ($exit) = @_;
-    my ($pid, $release) = waiting_child($exit);
-    give($release);
-    wait_for_end($pid);
-    return $pid;
-}
-
-# Without taking the status. Where there is no /proc the child may still be on its way.
-sub wait_for_end {
-    my ($pid) = @_;
-    my $deadline = now() + EVENT_BOUND;
-    while (now() < $deadline) {
-        open my $stat, '<', "/proc/$pid/stat" or return pause(0.05);
-        my $line = <$stat>;
-        return if !defined $line || $line =~ /\) [ZX]/;
-        pause(0.001);
-    }
-    return;
-}
-
-# Ends this process should the code never return, even when the loop keeps %SIG handlers from running.
-sub guarded {
-    my ($code) = @_;
-    my ($reader, $writer) = pipe_pair();
-    my $parent = $$;
-    my $pid    = fork;
-    die "fork: $!" unless defined $pid;
-    if (!$pid) {
-        close $writer;
-        vec(my $wanted = '', fileno $reader, 1) = 1;
-        my $ready = select $wanted, undef, undef, TEST_BOUND;
-        kill KILL => $parent if $ready == 0;
-        POSIX::_exit(0);
-    }
-    $children{$pid} = 1;
-    my $done  = eval { $code->(); 1 };
-    my $error = $@;
-    give($writer);
-    reap($pid);
-    die $error unless $done;
-    return;
-}
-
-# ---- Watchers of every kind -----------------------------------------------------------------------------------------
-
-my @kinds = qw(io timer idle signal process);
-
-# A watcher that is ready by the next turn. Its stop ends it; its calm takes the reason to be ready away.
-sub make_ready {
-    my ($kind, $code, $signal) = @_;
-    $signal ||= 'USR1';
-    if ($kind eq 'io') {
-        my ($one, $other) = pair();
-        give($other);
-        $loop->watch_io(handle => $one, on_read_ready => $code);
-        return {
-            stop => sub { $loop->unwatch_io(handle => $one, on_read_ready => 1) },
-            calm => sub { take($one) },
-            keep => $other,
-        };
-    }
-    if ($kind eq 'timer') {
-        my $id = $loop->watch_time(after => 0, code => $code);
-        return { stop => sub { $loop->unwatch_time($id) }, calm => sub { } };
-    }
-    if ($kind eq 'idle') {
-        my $id = $loop->watch_idle(when => 'later', code => $code);
-        return { stop => sub { $loop->unwatch_idle($id) }, calm => sub { } };
-    }
-    if ($kind eq 'signal') {
-        $loop->watch_signal($signal => $code);
-        kill $signal => $$;
-        return { stop => sub { $loop->unwatch_signal($signal) }, calm => sub { } };
-    }
-    if ($kind eq 'process') {
-        my $pid = ended_child(5);
-        $loop->watch_process($pid => $code);
-        return { stop => sub { $loop->unwatch_process($pid) }, calm => sub { }, pid => $pid };
-    }
-    die "no kind $kind";
-}
-
-sub each_pair_of_kinds {
-    my ($code) = @_;
-    for my $one (@kinds) {
-        $code->($one, $_) for @kinds;
-    }
-    return;
-}
-
-sub stop_all_ready {
-    my (@watchers) = @_;
-    for my $watcher (@watchers) {
-        $watcher->{stop}->();
-        waitpid $watcher->{pid}, 0 if $watcher->{pid};
-    }
-    return;
-}
-
-# Draws from 0 to $below - 1; the same sequence on every system.
-sub draw {
-    my ($below) = @_;
-    $random_state = ($random_state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return int($random_state / 65_536) % $below;
-}
-
-sub new_loop {
-    my $fresh = $new_loop->();
-    no warnings 'once';
-    undef $IO::Async::Loop::ONE_TRUE_LOOP;    # else it would outlive the test
-    return $fresh;
-}
-
-# An object that says when it goes.
-{
-    package                                   # not for the index
-        EventLoop::Fork::Test::Loop::Sentinel;
-    sub new { my ($class, $gone) = @_; return bless { gone => $gone }, $class }
-    sub DESTROY { my ($self) = @_; ${ $self->{gone} }++; return }
-}
-
-sub sentinel { my ($gone) = @_; return EventLoop::Fork::Test::Loop::Sentinel->new($gone) }
-
-# Code that counts its calls, and that counts its end in $gone.
-sub counting_code {
-    my ($gone, $called) = @_;
-    my $sentinel = sentinel($gone);
-    return sub { $$called++ if $called; return $sentinel };
+    my @tests = tests_of($suite) or croak "No suite '$suite'";
+    return map { { name => $_->{name}, promise => $_->{promise} } } @tests;
 }
 
 # An exception that is false and empty.
@@ -576,7 +218,7 @@ contract turn => fork => 'a callback may fork, and both processes go on' => sub 
 };
 
 contract turn => random => 'random starts and stops in callbacks: nothing that was stopped is ever called' => sub {
-    $random_state = $seed;
+    start_draws();
     my (@pairs, %io, %timers, %idles, @violations);
     my ($called, $serial) = (0, 0);
     @pairs = map { [ pair() ] } 1 .. 12;
@@ -1152,7 +794,7 @@ contract timer => order => 'equal deadlines fire in the order of their start' =>
 };
 
 contract timer => thousands => 'thousands of timers fire in the order of their deadlines' => sub {
-    $random_state = $seed;
+    start_draws();
     my $count = 3000;
     my @ranks = map { draw(400) } 1 .. $count;
     my $base  = Time::HiRes::time() - 1000;
@@ -1505,12 +1147,6 @@ contract signal => not_blocked => 'a watched signal is blocked nowhere, in a pro
     is($status & 127, POSIX::SIGTERM(), 'not in a program');
     $loop->unwatch_signal('TERM');
 };
-
-sub blocked {
-    my $now = POSIX::SigSet->new;
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $now);
-    return grep { $now->ismember($_) } 1 .. 31;
-}
 
 contract signal => freed => 'unwatch_signal lets go of the callback' => sub {
     my $gone = 0;
@@ -2236,41 +1872,6 @@ contract exception => exit => 'exit in a callback ends the process as it should'
 
 # ---- inherit: a child of a raw fork goes on with the loop -----------------------------------------------------------
 
-# Watchers of each kind, known to the kernel; what they see is counted in the hash. The handles keep them going.
-sub watch_all {
-    my ($seen) = @_;
-    my ($one, $other)   = pair();
-    my ($pid, $release) = waiting_child(7);
-    $loop->watch_io(handle => $one, on_read_ready => sub { take($one); $seen->{io}++ });
-    $loop->watch_signal(USR1 => sub { $seen->{signal}++ });
-    $loop->watch_process($pid => sub { $seen->{process} = $_[1] >> 8 });
-    turns(2);
-    return { one => $one, other => $other, pid => $pid, release => $release };
-}
-
-# They all work as if there had been no child.
-sub all_seen_ok {
-    my ($watched, $seen, $name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    quiet_ok("$name: nothing disturbs the loop");
-    is_list([ keys %$seen ], [], "$name: nothing was called in the parent");
-    $loop->watch_time(after => 0.001, code => sub { $seen->{time}++ });
-    $loop->later(sub { $seen->{idle}++ });
-    give($watched->{other});
-    give($watched->{release});
-    kill USR1 => $$;
-    wait_until { 5 == keys %$seen };
-    turns();
-    is_list(
-        [ map { "$_=$seen->{$_}" } sort keys %$seen ],
-        [qw(idle=1 io=1 process=7 signal=1 time=1)],
-        "$name: all watchers of the parent work"
-    );
-    $loop->unwatch_io(handle => $watched->{one}, on_read_ready => 1);
-    $loop->unwatch_signal('USR1');
-    return;
-}
-
 contract inherit => goes_on => 'a child goes on with the watchers that it inherits' => sub {
     my %seen;
     my ($one, $other) = pair();
@@ -2825,9 +2426,9 @@ sub run_tests {
     croak 'run_tests is running' if $new_loop;
     my %options = map  { %$_ } grep { ref } @arguments;
     my @wanted  = grep { !ref } @arguments;
-    @wanted = @suites unless @wanted;
-    my %known = map { $_->{name} => 1 } map { @$_ } values %tests;
-    for my $suite (@wanted) { croak "No suite '$suite'" unless $tests{$suite} }
+    @wanted = suites() unless @wanted;
+    my %known = map { $_->{name} => 1 } map { tests_of($_) } suites();
+    for my $suite (@wanted) { croak "No suite '$suite'" unless tests_of($suite) }
     my $skip = delete $options{skip} || {};
     my %only = map { $_ => 1 } @{ delete $options{only} || [] };
     for my $name (keys %$skip, keys %only) { croak "No test '$name'" unless $known{$name} }
@@ -2841,7 +2442,7 @@ sub run_tests {
     my $done = eval {
         warm_up();
         for my $suite (@wanted) {
-            my @run = grep { !%only || $only{ $_->{name} } } @{ $tests{$suite} };
+            my @run = grep { !%only || $only{ $_->{name} } } tests_of($suite);
             run_suite($suite, $skip, @run) if @run;
         }
         1;
