@@ -1,7 +1,6 @@
 package EventLoop::Fork::Test::Loop::Children;
 
-# The children of tests: raw forks with words to the parent, children that end on command, and what is left of them.
-# Knows no loop.
+# The children of tests: raw forks with words to the parent, and children that end on command. Knows no loop.
 
 use strict;
 use warnings;
