@@ -8,25 +8,20 @@ use warnings;
 
 our $VERSION = '0.001';
 
-use Carp                        qw(croak);
-use EventLoop::Fork             ();
-use EventLoop::Fork::Adapter    ();
-use EventLoop::Fork::Test::Loop ();
-use Exporter                    qw(import);
-use POSIX                       ();
-use Scalar::Util                qw(blessed);
-use Test::More                  ();
-
-{
-    no strict 'refs';
-    *$_ = EventLoop::Fork::Test::Loop->can($_) for qw(give is is_list now ok pipe_pair take words_of);
-}
+use Carp                                  qw(croak);
+use EventLoop::Fork                       ();
+use EventLoop::Fork::Adapter              ();
+use EventLoop::Fork::Test::Loop::Children qw(guarded leave say_words words_of);
+use EventLoop::Fork::Test::Loop::Helpers  qw(EVENT_BOUND give is is_list now ok pipe_pair take);
+use Exporter                              qw(import);
+use Scalar::Util                          qw(blessed);
+use Test::More                            ();
 
 our @EXPORT    = qw(run_adapter_tests);
 our @EXPORT_OK = qw(run_adapter_tests adapter_tests);
 
 # Seconds. What is due must come within the bound; what must not come is given QUIET to do so.
-our $bound = EventLoop::Fork::Test::Loop::EVENT_BOUND();
+our $bound = EVENT_BOUND;
 use constant {
     QUIET => 0.1,
     STEP  => 0.02,
@@ -94,7 +89,7 @@ sub child_says {
             alarm 3 * $bound;
             my @words;
             eval { @words = $code->(new_adapter($self->loop), $writer, $self); 1 } or @words = ("died: $@");
-            give($writer, join '', map { "$_\n" } @words) if @words;
+            say_words($writer, @words) if @words;
             return 0;
         },
         on_exit => sub { $status = $_[1]; $calls++ },
@@ -371,8 +366,7 @@ contract raw => 'in a child of a raw fork the loop goes on, as in a daemon; that
             @words = ("got $for_child->{got}", works($adapter));
             1;
         } or @words = ("died: $@");
-        give($writer, join '', map { "$_\n" } @words);
-        POSIX::_exit(0);
+        leave($writer, @words);
     }
     close $_ for $writer, $told;
     take($ready);
@@ -418,7 +412,7 @@ sub run_adapter_tests {
 sub _run_one {
     my ($test, $constructor) = @_;
     $adapter = new_adapter($constructor->());
-    my $done  = eval { EventLoop::Fork::Test::Loop::guarded($test->{code}); 1 };
+    my $done  = eval { guarded($test->{code}); 1 };
     my $error = $@;
     undef $adapter;
     ok(0, "$test->{name}: died: $error") unless $done;
