@@ -8,7 +8,7 @@ use warnings;
 
 our $VERSION = '0.001';
 
-use parent 'EventLoop::Fork::Adapter';
+use parent 'EventLoop::Fork::Adapter::LikeIOAsync';
 
 use Scalar::Util qw(blessed reftype weaken);
 
@@ -248,19 +248,6 @@ sub _rearm_epoll {
 
 # ---- The loop -------------------------------------------------------------------------------------------------------
 
-sub watch_io {
-    my ($self, $handle, $code) = @_;
-    $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
-    return $self->_hold($handle, 1);
-}
-
-sub unwatch_io {
-    my ($self, $id) = @_;
-    my $handle = $self->_release($id) or return;
-    $self->{loop}->unwatch_io(handle => $handle, on_read_ready => 1);
-    return;
-}
-
 sub watch_time {
     my ($self, $seconds, $code) = @_;
     my $id;
@@ -275,9 +262,6 @@ sub unwatch_time {
     $self->{loop}->unwatch_time($timer->[0]);
     return;
 }
-
-sub run  { $_[0]{loop}->run;  return }
-sub stop { $_[0]{loop}->stop; return }
 
 # The one that IO::Async->new gives in this process, if it is of the class.
 sub loop_for_child {

@@ -7,7 +7,7 @@ use warnings;
 
 our $VERSION = '0.001';
 
-use parent 'EventLoop::Fork::Adapter';
+use parent 'EventLoop::Fork::Adapter::LikeIOAsync';
 
 use EventLoop::Fork::Loop ();
 use Scalar::Util          qw(blessed);
@@ -38,19 +38,6 @@ sub new {
 sub renew { return }
 sub rearm { return }
 
-sub watch_io {
-    my ($self, $handle, $code) = @_;
-    $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
-    return $self->_hold($handle, 1);
-}
-
-sub unwatch_io {
-    my ($self, $id) = @_;
-    my $handle = $self->_release($id) or return;
-    $self->{loop}->unwatch_io(handle => $handle, on_read_ready => 1);
-    return;
-}
-
 sub watch_time {
     my ($self, $seconds, $code) = @_;
     return $self->{loop}->watch_time(after => $seconds, code => $code);
@@ -61,9 +48,6 @@ sub unwatch_time {
     $self->{loop}->unwatch_time($id);
     return;
 }
-
-sub run  { $_[0]{loop}->run;  return }
-sub stop { $_[0]{loop}->stop; return }
 
 sub loop_for_child {
     my ($self, $keep) = @_;
