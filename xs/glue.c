@@ -95,7 +95,7 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
 
 void glue_warn(pTHX_ SV *text) {
     SV *error = NULL;
-    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Hook::_warn", GV_ADD), &text, 1, &error) < 0) SvREFCNT_dec(error);
+    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_warn", GV_ADD), &text, 1, &error) < 0) SvREFCNT_dec(error);
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------------- */

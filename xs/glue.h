@@ -157,6 +157,8 @@ const char *glue_fork_parent_method(void);
 /* In the parent the child's pid. Does not return in the child. loop: NULL for none of ours. */
 pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options);
 
+void glue_fork_warn_of_threads(pTHX); /* once */
+
 /* The place of a fork: remembered in the parent, kept in the child where anybody may ask. */
 void glue_fork_remember_place(pTHX);
 void glue_fork_keep_place(pTHX);

@@ -24,7 +24,7 @@ static AV *call_adapter(pTHX_ const char *function, SV **arguments, int count) {
     all[0] = newSVpv(function, 0);
     all[1] = newRV_inc(result);
     for (int i = 0; i < count; i++) all[i + 2] = arguments[i];
-    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Hook::_call_adapter", GV_ADD), all, count + 2, &error) < 0) {
+    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_call_adapter", GV_ADD), all, count + 2, &error) < 0) {
         glue_warn(aTHX_ newSVpvf("%s: %" SVf, function, SVfARG(error)));
         SvREFCNT_dec(error);
     }
@@ -50,7 +50,7 @@ void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask) {
 }
 
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family) {
-    if (state == NULL) return;
-    SV *arguments[] = {newSVsv(state), newSVpv(mode, 0), kept_family != NULL ? newSVsv(kept_family) : newSV(0)};
+    if (state == NULL && !are_present(aTHX)) return;
+    SV *arguments[] = {state != NULL ? newSVsv(state) : newSV(0), newSVpv(mode, 0), kept_family != NULL ? newSVsv(kept_family) : newSV(0)};
     (void)call_adapter(aTHX_ "_in_child", arguments, 3);
 }

@@ -47,7 +47,7 @@ static void append_thread_names(pTHX_ SV *message) {
 }
 
 /* Only the thread that forks exists in the child; locks that others hold stay locked there for ever. */
-static void warn_of_threads(pTHX) {
+void glue_fork_warn_of_threads(pTHX) {
     static bool has_warned;
     int threads = has_warned ? 1 : evf_fork_threads();
     if (threads <= 1) return;
@@ -227,7 +227,7 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
         glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
     if (evf_hooks_are_running()) refuse(aTHX_ EVF_EBUSY);
     glue_rawfork_finish(aTHX);
-    warn_of_threads(aTHX);
+    glue_fork_warn_of_threads(aTHX);
     warn_of_rings(aTHX);
     SV *families = glue_families_before(aTHX);
     if (families != NULL) sv_2mortal(families);

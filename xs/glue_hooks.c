@@ -124,7 +124,7 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
             rc = EVF_ECANCELED;
         } else {
             SV *arguments[] = {newSVpv(name_of(phase), 0), newSVsv(hook->label), newSVsv(error)}, *second = NULL;
-            if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Hook::_report", GV_ADD), arguments, 3, &second) < 0)
+            if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_report_hook", GV_ADD), arguments, 3, &second) < 0)
                 SvREFCNT_dec(second);
         }
         SvREFCNT_dec(error);

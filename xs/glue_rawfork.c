@@ -4,11 +4,14 @@
  * child: what can still be done there is done at the next place where Perl looks for signals. */
 #include "glue.h"
 
-static Perl_ppaddr_t perls_fork, perls_open;
+static Perl_ppaddr_t perls_fork, perls_open, perls_srand;
 static despatch_signals_proc_t perls_signalhook;
 
 static SV *families; /* of the fork under way: what their loops want to know in the child */
-static enum { NONE, WRAPPED, INSIDE } under_way; /* inside: told by the C library */
+/* Wrapped: the hooks have run outside of it. Inside, refused: an op that was compiled before this module; the C library
+ * has told. */
+static enum { NONE, WRAPPED, INSIDE, REFUSED } under_way;
+static bool has_own_seed; /* the program's, for rand: it is to go on in a child */
 static volatile sig_atomic_t is_deferred; /* in a child: Perl's part is still to come */
 
 /* ---- Around a fork ------------------------------------------------------------------------------------------ */
@@ -17,6 +20,7 @@ static volatile sig_atomic_t is_deferred; /* in a child: Perl's part is still to
 static bool begin(pTHX) {
     struct evf_hook *refused;
     if (evf_hooks_are_running()) return true;
+    glue_fork_warn_of_threads(aTHX);
     families = glue_families_before(aTHX);
     if (evf_hooks_prepare(&refused) < 0) {
         glue_warn(aTHX_ newSVpvf("fork: %" SVf, SVfARG(glue_hooks_refusal(aTHX))));
@@ -37,6 +41,7 @@ static void end(pTHX_ bool is_child, const sigset_t *mask) {
         if (mask != NULL) glue_signals_drop_pending(aTHX); /* the parent's; the child has had none yet */
         glue_fork_keep_place(aTHX);
         glue_families_in_child(aTHX_ families, "raw", NULL);
+        if (!has_own_seed) PL_srand_called = FALSE;
     }
     if (mask != NULL) evf_fork_restore_mask(mask);
     if (!is_nested) {
@@ -81,24 +86,35 @@ static OP *fork_with_hooks(pTHX) {
     return begin(aTHX) ? around(aTHX_ perls_fork) : refuse(aTHX_ PL_stack_sp);
 }
 
-/* A mode of open that, without a command, makes a copy of this program. */
-static bool is_pipe_mode(pTHX_ SV *mode, bool with_layers) {
+static const char *skip_space(const char *text) {
+    while (isSPACE(*text)) text++;
+    return text;
+}
+
+/* "|-" or "-|" of an open without a command; it may be spaced out. */
+static bool is_pipe_to_copy(SV *mode) {
     if (!SvPOK(mode) || SvGMAGICAL(mode)) return false;
-    const char *text = SvPVX_const(mode), *end = SvEND(mode);
-    while (text < end && isSPACE(*text)) text++;
-    while (end > text && isSPACE(end[-1])) end--;
-    if (end - text < 2 || (strnNE(text, "-|", 2) && strnNE(text, "|-", 2))) return false;
-    return end - text == 2 || (with_layers && (text[2] == ':' || isSPACE(text[2])));
+    const char *text = skip_space(SvPVX_const(mode));
+    const char first = *text;
+    if (first != '|' && first != '-') return false;
+    text = skip_space(text + 1);
+    return *text == (first == '|' ? '-' : '|') && *skip_space(text + 1) == '\0';
+}
+
+/* The same before a command; layers may follow. */
+static bool is_pipe_mode(SV *mode) {
+    if (!SvPOK(mode) || SvGMAGICAL(mode)) return false;
+    const char *text = skip_space(SvPVX_const(mode));
+    if (strnNE(text, "-|", 2) && strnNE(text, "|-", 2)) return false;
+    return text[2] == '\0' || text[2] == ':' || isSPACE(text[2]);
 }
 
 /* open(F, "-|"), open(F, "-|", "-") and their likes, as perl sees them (Perl_do_open6). */
 static bool open_forks(pTHX_ SV **mark) {
     const SSize_t count = PL_stack_sp - mark;
-    if (count == 2) return is_pipe_mode(aTHX_ mark[2], false);
-    if (count != 3 || !is_pipe_mode(aTHX_ mark[2], true) || !SvPOK(mark[3]) || SvGMAGICAL(mark[3])) return false;
-    const char *command = SvPVX_const(mark[3]);
-    while (isSPACE(*command)) command++;
-    return strEQ(command, "-");
+    if (count == 2) return is_pipe_to_copy(mark[2]);
+    if (count != 3 || !is_pipe_mode(mark[2]) || !SvPOK(mark[3]) || SvGMAGICAL(mark[3])) return false;
+    return strEQ(skip_space(SvPVX_const(mark[3])), "-");
 }
 
 static OP *open_with_hooks(pTHX) {
@@ -106,6 +122,40 @@ static OP *open_with_hooks(pTHX) {
     if (begin(aTHX)) return around(aTHX_ perls_open);
     SV **mark = PL_stack_base + POPMARK;
     return refuse(aTHX_ mark);
+}
+
+static OP *srand_noticed(pTHX) {
+    has_own_seed = MAXARG > 0; /* without an argument perl draws a seed */
+    return perls_srand(aTHX);
+}
+
+/* ---- In a child that was not prepared for -------------------------------------------------------------------- */
+
+/* The hooks that could not prepare are not called here either. */
+static void report_skipped(pTHX_ bool was_refused) {
+    SV *names = NULL;
+    for (const struct evf_hook *hook = NULL; (hook = evf_hook_next(hook, EVF_PREPARE)) != NULL;) {
+        const char *name = hook->name != NULL ? hook->name : "one without a name";
+        if (names == NULL)
+            names = sv_2mortal(newSVpv(name, 0));
+        else
+            sv_catpvf(names, ", %s", name);
+    }
+    if (names == NULL) return;
+    const COP *caller = glue_caller(aTHX);
+    glue_warn(aTHX_ newSVpvf("process %ld was forked by %s (near %s line %" UVuf
+                             "), where no hook can %s; these did not run: %" SVf,
+                             (long)getpid(), was_refused ? "code older than EventLoop::Fork" : "C code",
+                             CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller),
+                             was_refused ? "refuse the first time" : "prepare", SVfARG(names)));
+}
+
+/* What Perl has to do in a child, where it can run. */
+static void finish_in_child(pTHX) {
+    const bool was_prepared = under_way == INSIDE, was_refused = under_way == REFUSED;
+    under_way = NONE;
+    if (!was_prepared) report_skipped(aTHX_ was_refused);
+    end(aTHX_ true, NULL);
 }
 
 /* ---- Inside fork -------------------------------------------------------------------------------------------- */
@@ -138,31 +188,27 @@ static bool old_op_executes(pTHX) {
 static void before(void) {
     dTHX;
     if (under_way != NONE || !is_old_op(aTHX)) return;
-    if (old_op_executes(aTHX)) {
-        PL_op->op_ppaddr = open_with_hooks;
-        return;
-    }
+    const bool executes = old_op_executes(aTHX);
+    PL_op->op_ppaddr = PL_op->op_type == OP_FORK ? fork_with_hooks : open_with_hooks; /* from the next time on */
+    if (executes) return;
     /* Too late to refuse. What hooks print must not be in the buffers of both. */
-    const bool goes_on = begin(aTHX);
+    under_way = begin(aTHX) ? INSIDE : REFUSED;
     PERL_FLUSHALL_FOR_CHILD;
-    if (goes_on) under_way = INSIDE;
 }
 
 static void in_parent(void) {
-    if (under_way != INSIDE) return;
+    const bool was_inside = under_way == INSIDE;
+    if (under_way == WRAPPED) return;
     dTHX;
     under_way = NONE;
-    PL_op->op_ppaddr = PL_op->op_type == OP_FORK ? fork_with_hooks : open_with_hooks;
-    end(aTHX_ false, NULL);
+    if (was_inside) end(aTHX_ false, NULL);
 }
 
 static void in_child(void) {
     dTHX;
     if (under_way == WRAPPED) return;
-    if (under_way == INSIDE && PL_op->op_type == OP_FORK) {
-        under_way = NONE;
-        PL_op->op_ppaddr = fork_with_hooks;
-        end(aTHX_ true, NULL);
+    if (under_way != NONE && PL_op->op_type == OP_FORK) {
+        finish_in_child(aTHX);
         return;
     }
     /* An open may exec next; C code may do anything. */
@@ -172,30 +218,10 @@ static void in_child(void) {
 
 /* ---- At the next safe point --------------------------------------------------------------------------------- */
 
-static void report_skipped(pTHX) {
-    SV *names = NULL;
-    for (const struct evf_hook *hook = NULL; (hook = evf_hook_next(hook, EVF_PREPARE)) != NULL;) {
-        const char *name = hook->name != NULL ? hook->name : "one without a name";
-        if (names == NULL)
-            names = sv_2mortal(newSVpv(name, 0));
-        else
-            sv_catpvf(names, ", %s", name);
-    }
-    if (names == NULL) return;
-    const COP *caller = glue_caller(aTHX);
-    glue_warn(aTHX_ newSVpvf("process %ld was forked by C code (near %s line %" UVuf
-                             "), where no hook can prepare; these did not run: %" SVf,
-                             (long)getpid(), CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller),
-                             SVfARG(names)));
-}
-
 static void at_safe_point(pTHX) {
     if (is_deferred) {
         is_deferred = false; /* first: Perl code runs below, and looks for signals itself */
-        const bool was_prepared = under_way == INSIDE;
-        under_way = NONE;
-        if (!was_prepared) report_skipped(aTHX);
-        end(aTHX_ true, NULL);
+        finish_in_child(aTHX);
     }
     perls_signalhook(aTHX);
 }
@@ -209,8 +235,11 @@ void glue_rawfork_boot(pTHX) {
     if (perls_fork == NULL) {
         perls_fork = PL_ppaddr[OP_FORK];
         perls_open = PL_ppaddr[OP_OPEN];
+        perls_srand = PL_ppaddr[OP_SRAND];
         PL_ppaddr[OP_FORK] = fork_with_hooks;
         PL_ppaddr[OP_OPEN] = open_with_hooks;
+        PL_ppaddr[OP_SRAND] = srand_noticed;
+        has_own_seed = PL_srand_called; /* nobody knows whose that one is */
     }
     if (PL_signalhook != at_safe_point) {
         perls_signalhook = PL_signalhook;

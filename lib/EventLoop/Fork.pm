@@ -76,7 +76,7 @@ sub fork {
     my ($class, @pairs) = @_;
     my %args    = _check_options(\@pairs);
     my $native  = blessed $args{loop} && _is_our_loop($args{loop}) ? $args{loop} : undef;
-    my $adapter = $native ? undef : _adapter($args{loop});
+    my $adapter = $native && !$args{keeps_loop} ? undef : _adapter($args{loop});
     $native = $adapter->loop if $adapter && _is_our_loop($adapter->loop);
     my ($code, $on_exit, $keeps) = @args{qw(code on_exit keeps_loop)};
     my $child = EventLoop::Fork::Child->_new(name => $args{name});

@@ -231,4 +231,25 @@ control(
 
 is(children_left(), '', 'no child is left');
 
+# A kept loop stays the one that IO::Async->new gives, whether or not the adapters are loaded already.
+for my $module (qw(EventLoop::Fork EventLoop::Fork::Adapter)) {
+    ForkTest::has_module('IO::Async::Loop::Libev') or last;
+    my $result = ForkTest::run_program(<<'PROGRAM', $module);
+        use IO::Async::Loop::Libev;
+        use EventLoop::Fork;
+        (my $file = shift) =~ s{::}{/}g;
+        require "$file.pm";
+        $| = 1;
+        my $loop = IO::Async::Loop::Libev->new;
+        EventLoop::Fork->fork(
+            loop          => $loop,
+            loop_in_child => 'keep',
+            code          => sub { print $_[0]->loop == IO::Async::Loop->new ? 'the same' : 'another'; 0 },
+            on_exit       => sub { $loop->stop },
+        );
+        $loop->run;
+PROGRAM
+    is $result->{stdout}, 'the same', "$module is loaded: a kept loop of ours is still the singleton";
+}
+
 done_testing;

@@ -48,6 +48,26 @@ each_loop sub {
     ok differ(@shuffled), 'and sequences differ, not only the first number';
 };
 
+# A raw fork, by code that knows nothing of us.
+{
+    my $program = <<'EOP';
+use EventLoop::Fork::Loop;
+$| = 1;
+my $seed = shift;
+$seed ? srand $seed : rand;
+for (1, 2) {
+    my $pid = fork;
+    if (!$pid) { print rand, ' '; exit }
+    waitpid $pid, 0;
+}
+EOP
+    my @drawn = split / /, run_program($program)->{stdout};
+    is scalar @drawn, 2, 'children of a raw fork draw';
+    ok differ(@drawn), 'different numbers';
+    @drawn = split / /, run_program($program, 42)->{stdout};
+    is \@drawn, [ ($drawn[0]) x 2 ], 'a seed of the program goes on in them: it may be becoming a daemon';
+}
+
 control "two children of perl's own fork draw the same number", [], qr/\A(0\.[0-9]+) \1 \z/, <<'EOP';
 $| = 1;
 rand;

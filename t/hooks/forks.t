@@ -60,6 +60,7 @@ for my $time (qw(first second)) {
 my %opens = (
     'open F, "-|"'        => sub { return open $_[0], '-|' },
     'open F, " -|  "'     => sub { return open $_[0], ' -|  ' },
+    'open F, "- |"'       => sub { return open $_[0], '- |' },
     'open F, "-|", "-"'   => sub { return open $_[0], '-|', '-' },
     'open F, "-|:utf8", "-"' => sub { return open $_[0], '-|:utf8', '-' },
 );
@@ -76,15 +77,17 @@ for my $name (sort keys %opens) {
     is logged(), ONCE, 'runs the hooks';
 }
 {
-    my $pid = open my $pipe, '|-';
-    if ($pid == 0) {
-        sysread STDIN, my $text, 10;
-        POSIX::_exit($text eq 'hello' ? 3 : 4);
+    for my $mode ('|-', '| -') {
+        my $pid = open(my $pipe, $mode);
+        if ($pid == 0) {
+            sysread STDIN, my $text, 10;
+            POSIX::_exit($text eq 'hello' ? 3 : 4);
+        }
+        syswrite $pipe, 'hello';
+        close $pipe;
+        is $? >> 8, 3, qq(open F, "$mode");
+        is logged(), ONCE, 'runs the hooks';
     }
-    syswrite $pipe, 'hello';
-    close $pipe;
-    is $? >> 8, 3, 'open F, "|-"';
-    is logged(), ONCE, 'runs the hooks';
 }
 {
     my $pid = open3(my $in, my $out, undef, 'echo', 'three');
@@ -177,6 +180,30 @@ PROGRAM
 $hook->cancel;
 is child_exits(fork), 7, 'a fork without hooks';
 is logged(), { P => [], C => [] }, 'a cancelled hook does not run';
+
+# The first fork of code that was compiled before us is told too late to be refused; it is said, and the next ones are.
+{
+    my $result = run_program(<<'PROGRAM');
+        my $early;
+        BEGIN { $early = sub { return fork } }
+        use EventLoop::Fork qw(at_fork);
+        at_fork(name => 'no', prepare => sub { die "not now\n" }, on_failure => 'cancel', child => sub { print "child of no\n" });
+        at_fork(name => 'child', child => sub { print "child\n" });
+        $| = 1;
+        for (1 .. 3) {
+            my $pid = $early->();
+            if (!defined $pid) { print 'refused: ', $!{ECANCELED} ? 'ECANCELED' : $!, "\n"; next }
+            if (!$pid) { print "went on\n"; exit }
+            waitpid $pid, 0;
+        }
+PROGRAM
+    is $result->{stdout}, "child\nwent on\nrefused: ECANCELED\nrefused: ECANCELED\n",
+        'a refusal of code compiled before us holds from its second fork on';
+    my $refused = qr/EventLoop::Fork: fork: prepare hook 'no' \(-e line \d+\) refused: not now\n/;
+    like $result->{stderr},
+        qr/\A${refused}EventLoop::Fork: process \d+ was forked by code older than EventLoop::Fork \(near -e line \d+\), where no hook can refuse the first time; these did not run: 'no' \(-e line \d+\)\n$refused$refused\z/,
+        'and its first child is told what did not run';
+}
 
 is [open_fds()], \@before, 'no descriptor is left';
 is children_left(), '', 'no child is left';

@@ -169,9 +169,8 @@ sub _in_child {
 
 sub _report {
     my ($guard, $error) = @_;
-    my $text = eval { "$error" } // 'an exception of class ' . ref $error;
-    $text .= "\n" unless $text =~ /\n\z/;
-    print STDERR "EventLoop::Fork: process $$: guard of $guard->{what} failed: $text";
+    print STDERR "EventLoop::Fork: process $$: guard of $guard->{what} failed: ",
+        EventLoop::Fork::Loop::_exception_text($error);
     return;
 }
 

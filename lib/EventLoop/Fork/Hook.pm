@@ -44,31 +44,6 @@ sub register {
     return $class->_new($args{name}, @args{qw(prepare parent child object)}, $priority, $timeout, $failure eq 'cancel');
 }
 
-# ---- For the glue; what these throw has nowhere to go ---------------------------------------------------------------
-
-sub _report {
-    my ($phase, $label, $error) = @_;
-    my $text = eval { "$error" };
-    $text = 'an exception of class ' . ref($error) . ', whose text cannot be had' unless defined $text;
-    $text .= "\n" unless $text =~ /\n\z/;
-    print STDERR "EventLoop::Fork: process $$: $phase hook $label failed: $text";
-    return;
-}
-
-sub _warn {
-    my ($text) = @_;
-    $text =~ s/\n*\z/\n/;
-    warn "EventLoop::Fork: $text";
-    return;
-}
-
-sub _call_adapter {
-    my ($function, $result, @arguments) = @_;
-    require EventLoop::Fork::Adapter;
-    $$result = [ EventLoop::Fork::Adapter->can($function)->(@arguments) ];
-    return;
-}
-
 1;
 
 __END__

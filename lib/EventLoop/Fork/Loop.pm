@@ -95,6 +95,16 @@ sub backends {
 
 sub time { return Time::HiRes::time() }
 
+# ---- For the glue; what these throw has nowhere to go ---------------------------------------------------------------
+
+sub _exception_text {
+    my ($error) = @_;
+    my $text = eval { "$error" };
+    $text = 'an exception of class ' . ref($error) . ', whose text cannot be had' unless defined $text;
+    $text =~ s/\n*\z/\n/;
+    return $text;
+}
+
 # For a child that has died or returned what is no exit code: the parent sees only 255.
 sub _child_name {
     my ($name) = @_;
@@ -103,16 +113,33 @@ sub _child_name {
 
 sub _report_exception {
     my ($name, $error) = @_;
-    my $text = eval { "$error" };
-    $text = 'an exception of class ' . ref($error) . ', whose text cannot be had' unless defined $text;
-    $text .= "\n" unless $text =~ /\n\z/;
-    print STDERR 'EventLoop::Fork: ', _child_name($name), ": $text";
+    print STDERR 'EventLoop::Fork: ', _child_name($name), ': ', _exception_text($error);
     return;
 }
 
 sub _report_exit_value {
     my ($name, $value) = @_;
     print STDERR 'EventLoop::Fork: ', _child_name($name), ": '$value' is not an exit code (0 to 255)\n";
+    return;
+}
+
+sub _report_hook {
+    my ($phase, $label, $error) = @_;
+    print STDERR "EventLoop::Fork: process $$: $phase hook $label failed: ", _exception_text($error);
+    return;
+}
+
+sub _warn {
+    my ($text) = @_;
+    $text =~ s/\n*\z/\n/;
+    warn "EventLoop::Fork: $text";
+    return;
+}
+
+sub _call_adapter {
+    my ($function, $result, @arguments) = @_;
+    require EventLoop::Fork::Adapter;
+    $$result = [ EventLoop::Fork::Adapter->can($function)->(@arguments) ];
     return;
 }
 
