@@ -8,7 +8,7 @@ use Test2::V0;
 
 use File::Temp qw(tempdir);
 use FindBin;
-use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime sleep);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 use lib "$FindBin::Bin/../lib";
 
@@ -17,6 +17,7 @@ BEGIN {
 }
 
 use EventLoop::Fork::Loop;
+use ForkTest qw(is_stopped pause);
 use HTTPClient;
 
 my $has_curl = grep { -x "$_/curl" } split /:/, $ENV{PATH};
@@ -392,7 +393,7 @@ sub answering_and_other {
     $client->get('/chunked?chunks=100000&ms=5');
     $client->response_begun or die 'no chunk came';
     kill STOP => $pid;
-    eventually(sub { slurp("/proc/$pid/stat") =~ /\A\d+ \(.*\) T/s }, "worker $pid is stopped") if $has_proc;
+    is_stopped($pid) or die "worker $pid is not stopped\n" if $has_proc;
     my $other_client = $server->connect;
     chomp(my $other = text($other_client, '/pid'));
     return ($client, $pid, { client => $other_client, pid => $other });
@@ -655,16 +656,9 @@ sub eventually {
     my $until = clock_gettime(CLOCK_MONOTONIC) + HTTPClient::WAIT;
     while (!$condition->()) {
         die "waited in vain: $what\n" if clock_gettime(CLOCK_MONOTONIC) > $until;
-        sleep 0.01;
+        pause();
     }
     return;
-}
-
-sub slurp {
-    my ($path) = @_;
-    open my $file, '<', $path or return '';
-    local $/;
-    return scalar <$file> // '';
 }
 
 sub quoted {

@@ -96,7 +96,7 @@ each_loop sub {
             my $pid = fork;
             defined $pid or die "fork: $!";
             POSIX::_exit(8) unless $pid;
-            waitid_nowait($pid);
+            is_zombie($pid);
             my $status;
             $loop->watch_process($pid => sub { $status = $_[1] });
             wait_until($loop, sub { defined $status });
@@ -112,18 +112,6 @@ each_loop sub {
         }
     );
 };
-
-# Until a child is a zombie, without taking it.
-sub waitid_nowait {
-    my ($pid) = @_;
-    my $deadline = now() + BOUND;
-    while (now() < $deadline) {
-        open my $stat, '<', "/proc/$pid/stat" or return;
-        return if readline($stat) =~ /\) Z /;
-        pause();
-    }
-    return;
-}
 
 # Somebody takes the status of a child that the loop watches.
 each_loop sub {

@@ -16,8 +16,8 @@ use Storable ();
 use Time::HiRes ();
 
 our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program every_loop_says has_module
-    in_child in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp
-    start_program thaw_from under_valgrind wait_until);
+    in_child in_raw_child is_asleep is_stopped is_zombie kernel_has_exit_info loop_kinds now open_fds pause run_program
+    signal_state slurp start_program thaw_from under_valgrind wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
@@ -46,14 +46,19 @@ sub wait_until {
     return 1;
 }
 
-# Until the process waits for something in the kernel; false if the system does not tell, or it does not.
-sub is_asleep {
-    my ($pid) = @_;
+# Until the process waits for something in the kernel; until it has ended, and nobody has taken its status; until it is
+# stopped. False if the system does not tell, or it does not come to that.
+sub is_asleep  { my ($pid) = @_; return comes_to_state($pid, 'S') }
+sub is_zombie  { my ($pid) = @_; return comes_to_state($pid, 'Z') }
+sub is_stopped { my ($pid) = @_; return comes_to_state($pid, 'T') }
+
+sub comes_to_state {
+    my ($pid, $letter) = @_;
     my $deadline = now() + BOUND;
     while (now() < $deadline) {
         open my $stat, '<', "/proc/$pid/stat" or return 0;
         my $line = readline $stat;
-        return 1 if defined $line && $line =~ /\) S /;
+        return 1 if defined $line && $line =~ /\) $letter /;
         pause();
     }
     return 0;
