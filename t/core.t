@@ -16,8 +16,21 @@ my $root = rel2abs(catdir(dirname(__FILE__), updir()));
 require(catfile($root, 'inc', 'Probe.pm'));
 
 # Those that need a kernel run on every method of every backend, the others once. The longest come first.
-my @on_every_backend = qw(fork process faults io turn isolate signals wakeup);
-my @once             = qw(model interest timers hooks disown errors);
+my @on_every_backend = qw(
+    fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
+);
+my @once = qw(model interest readiness timers hooks disown errors);
+
+# What those on one topic share.
+my %shared = (
+    watched   => [qw(fork_clean fork_raw fork_descriptors)],
+    both_ways => [qw(process process_sigchld)],
+    sim_pair  => [qw(interest readiness)],
+);
+my %part_of = map {
+    my $part = $_;
+    map { $_ => $part } @{ $shared{$part} }
+} keys %shared;
 
 # Calls of the core that faults.c takes over.
 my @wrapped = qw(malloc calloc realloc free poll waitid waitpid sigaction sigprocmask pthread_atfork epoll_create1
@@ -160,7 +173,9 @@ sub object_of {
     return join('-', $library || 'all', $name) . '.o';
 }
 
-for my $source (@core, 't/core/tap.c', 't/core/sim.c', map {"t/core/$_.c"} @once, grep { $_ ne 'faults' } @on_every_backend) {
+for my $source (
+    @core, map {"t/core/$_.c"} 'tap', 'sim', sort(keys %shared), @once, grep { $_ ne 'faults' } @on_every_backend)
+{
     push @tasks, compile($source, object_of($source));
 }
 for my $library (sort keys %libraries) {
@@ -186,6 +201,7 @@ sub link_program {
     my $own = $program eq 'faults' ? $library : undef;
     my @parts = (
         object_of("t/core/$program.c", $own),
+        (map { object_of("t/core/$_.c") } grep {defined} $part_of{$program}),
         object_of('t/core/helpers.c', $library),
         (map { object_of($_) } 't/core/tap.c', 't/core/sim.c', @core),
         ($libraries{$library}{adapter} ? object_of($libraries{$library}{adapter}, $library) : ()),
