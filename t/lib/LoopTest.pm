@@ -6,13 +6,12 @@ package LoopTest;
 use strict;
 use warnings;
 
-use Errno       qw(EINTR);
-use Exporter    qw(import);
-use ForkTest    qw(children_left now);
-use POSIX       ();
+use Errno    qw(EINTR);
+use Exporter qw(import);
+use ForkTest qw(children_left now);
+use POSIX    ();
 
-our @EXPORT =
-    qw(BOUND SLOW children_left limit_descriptors make_pair methods_of nothing_left now open_fds
+our @EXPORT = qw(BOUND SLOW children_left limit_descriptors make_pair methods_of nothing_left now open_fds
     run_contract run_ioasync_looptests run_perl wait_until);
 
 # A memory checker makes all slow.
@@ -99,7 +98,7 @@ sub run_contract {
                 my $new = sub { EventLoop::Fork::Loop->new(backend => $backend, method => $method) };
                 Test2::V0::is(
                     [ $new->()->backend, $new->()->method ],
-                    [ $backend,          $method ],
+                    [ $backend, $method ],
                     'the loop is on backend and method'
                 );
                 EventLoop::Fork::Test::Loop::run_tests($new);
@@ -176,7 +175,7 @@ sub run_ioasync_looptests {
         Test2::V0::skip_all("$module is not installed") unless ForkTest::has_module($module);
     }
     my @methods = methods_of($backend) or Test2::V0::skip_all("$backend was not built");
-    my $before = nothing_left();
+    my $before  = nothing_left();
     ioasync_looptests($backend, @methods);
     picks_class($backend);
     nothing_left($before);
