@@ -6,26 +6,39 @@ use strict;
 use warnings;
 
 use Config;
-use File::Basename qw(basename dirname);
+use File::Basename        qw(basename dirname);
 use File::Spec::Functions qw(catdir catfile devnull rel2abs updir);
-use File::Temp ();
-use POSIX ();
+use File::Temp            ();
+use POSIX                 ();
 use Test2::V0;
 
 my $root = rel2abs(catdir(dirname(__FILE__), updir()));
 require(catfile($root, 'inc', 'Probe.pm'));
 
 # Those that need a kernel run on every method of every backend, the others once. The longest come first.
-my @on_every_backend = qw(fork process faults io turn isolate signals wakeup);
-my @once             = qw(model interest timers hooks disown errors);
+my @on_every_backend = qw(
+    fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
+);
+my @once = qw(model interest readiness timers hooks disown errors);
+
+# What those on one topic share.
+my %shared = (
+    watched   => [qw(fork_clean fork_raw fork_descriptors)],
+    both_ways => [qw(process process_sigchld)],
+    sim_pair  => [qw(interest readiness)],
+);
+my %part_of = map {
+    my $part = $_;
+    map { $_ => $part } @{ $shared{$part} }
+} keys %shared;
 
 # Calls of the core that faults.c takes over.
 my @wrapped = qw(malloc calloc realloc free poll waitid waitpid sigaction sigprocmask pthread_atfork epoll_create1
     eventfd dup3 open syscall readlink);
 
 my $is_slow = $ENV{EVF_TEST_SLOW};
-my $jobs    = $ENV{EVF_JOBS} && $ENV{EVF_JOBS} =~ /\A([1-9][0-9]*)\z/ ? $1 : 2;
-my $bound   = $is_slow ? 1500 : 240;    # seconds for one program
+my $jobs    = $ENV{EVF_JOBS} && $ENV{EVF_JOBS} =~ /\A([1-9][0-9]*)\z/ ? $1   : 2;
+my $bound   = $is_slow                                                ? 1500 : 240;    # seconds for one program
 my $cc      = $ENV{EVF_TEST_CC} || $Config{cc};
 my @cflags  = split ' ', defined $ENV{EVF_TEST_CFLAGS} ? $ENV{EVF_TEST_CFLAGS} : '-O1 -g';
 
@@ -47,7 +60,7 @@ sub run_all {
             $task->{deadline} = time + $bound;
             $running{ start($task) } = $task;
         }
-        my $pid = wait_for_one(\%running);
+        my $pid  = wait_for_one(\%running);
         my $task = delete $running{$pid} or next;
         $task->{status} = $?;
     }
@@ -59,9 +72,9 @@ sub start {
     my $pid = fork;
     die "fork: $!\n" unless defined $pid;
     return $pid if $pid;
-    open STDIN, '<', devnull() or POSIX::_exit(126);
+    open STDIN, '<', devnull()        or POSIX::_exit(126);
     open STDOUT, '>', $task->{output} or POSIX::_exit(126);
-    open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
+    open STDERR, '>&', \*STDOUT       or POSIX::_exit(126);
     no warnings 'exec';
     exec { $task->{command}[0] } @{ $task->{command} } or POSIX::_exit(127);
 }
@@ -70,10 +83,10 @@ sub start {
 sub wait_for_one {
     my ($running) = @_;
     while (1) {
-        my $now = time;
+        my $now  = time;
         my @late = grep { $running->{$_}{deadline} <= $now } keys %$running;
         for my $pid (@late) {
-            $running->{$pid}{is_late} = 1;
+            $running->{$pid}{is_late}  = 1;
             $running->{$pid}{deadline} = $now + 60;
             kill KILL => $pid;
         }
@@ -151,22 +164,27 @@ for my $library (Probe::libraries()) {
     };
 }
 
-my @core = map {"xs/core/$_"} map { basename($_) } sort glob catfile($root, 'xs', 'core', '*.c');
+my @core = map { "xs/core/$_" } map { basename($_) } sort glob catfile($root, 'xs', 'core', '*.c');
 
 my (@objects, @tasks);
+
 sub object_of {
     my ($source, $library) = @_;
     (my $name = $source) =~ s/[^A-Za-z0-9]+/-/g;
     return join('-', $library || 'all', $name) . '.o';
 }
 
-for my $source (@core, 't/core/tap.c', 't/core/sim.c', map {"t/core/$_.c"} @once, grep { $_ ne 'faults' } @on_every_backend) {
+for my $source (
+    @core, map { "t/core/$_.c" } 'tap', 'sim', sort(keys %shared), @once,
+    grep       { $_ ne 'faults' } @on_every_backend
+    )
+{
     push @tasks, compile($source, object_of($source));
 }
 for my $library (sort keys %libraries) {
     my $flags = $libraries{$library}{flags};
     push @tasks, map { compile($_, object_of($_, $library), @$flags) }
-        grep {defined} 't/core/helpers.c', $can_wrap ? 't/core/faults.c' : undef, $libraries{$library}{adapter};
+        grep { defined } 't/core/helpers.c', $can_wrap ? 't/core/faults.c' : undef, $libraries{$library}{adapter};
 }
 run_all(@tasks);
 subtest 'every file compiles' => sub {
@@ -183,9 +201,10 @@ sub link_program {
     my ($program, $library) = @_;
     my $folder = catdir($dir, $library);
     mkdir $folder unless -d $folder;
-    my $own = $program eq 'faults' ? $library : undef;
+    my $own   = $program eq 'faults' ? $library : undef;
     my @parts = (
         object_of("t/core/$program.c", $own),
+        (map { object_of("t/core/$_.c") } grep { defined } $part_of{$program}),
         object_of('t/core/helpers.c', $library),
         (map { object_of($_) } 't/core/tap.c', 't/core/sim.c', @core),
         ($libraries{$library}{adapter} ? object_of($libraries{$library}{adapter}, $library) : ()),
@@ -194,7 +213,7 @@ sub link_program {
         name    => "$program on $library",
         command => [
             split(' ', $cc), @cflags, '-o', catfile($folder, $program), (map { catfile($dir, $_) } @parts),
-            ($program eq 'faults' ? map {"-Wl,--wrap=$_"} @wrapped : ()),
+            ($program eq 'faults' ? map { "-Wl,--wrap=$_" } @wrapped : ()),
             @{ $libraries{$library}{libs} }, '-lpthread'
         ],
         output  => catfile($folder, "$program.log"),
@@ -245,8 +264,10 @@ sub forward {
             }
             else {
                 note($_) for @said;
-                if   (defined $reason) { SKIP: { skip("$name: $reason") } }
-                else                   { pass($name) }
+                if (defined $reason) {
+                SKIP: { skip("$name: $reason") }
+                }
+                else { pass($name) }
             }
             @said = ();
         }
@@ -259,10 +280,13 @@ sub forward {
             push @said, $text;
         }
     }
-    my $ending = ending($run, $failed);
+    my $ending      = ending($run, $failed);
     my $is_complete = defined $plan && $plan == $count && $count > 0;
     ok($is_complete && !defined $ending, 'all tests of the program ran, and it ended well')
-        or diag(join "\n", defined $ending ? $ending : (), "$count tests, planned: " . (defined $plan ? $plan : 'none'), @said);
+        or diag(
+        join "\n", defined $ending ? $ending : (), "$count tests, planned: " . (defined $plan ? $plan : 'none'),
+        @said
+        );
     note($_) for @said;
     return;
 }
@@ -274,6 +298,7 @@ for my $run (@runs) {
 for my $library (sort keys %missing) {
     subtest "on $library" => sub { skip_all($missing{$library}) };
 }
-subtest 'faults' => sub { skip_all('the linker does not know --wrap') } unless $can_wrap;
+subtest 'faults' => sub { skip_all('the linker does not know --wrap') }
+    unless $can_wrap;
 
 done_testing;

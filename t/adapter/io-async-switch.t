@@ -40,6 +40,7 @@ each_class(sub {
 my $prelude = <<'PERL';
     BEGIN { $ENV{MOJO_REACTOR} = "Mojo::Reactor::Poll" }    # EV takes the statuses of everybody
     use strict; use warnings;
+    use ForkTest qw(is_zombie);
     use POSIX ();
     use IO::Async::Loop;
     use Time::HiRes ();
@@ -50,6 +51,8 @@ my $prelude = <<'PERL';
     my $end = Time::HiRes::time() + 20;
     sub until_so (&;$) { my ($so, $for) = @_; my $until = $for ? Time::HiRes::time() + $for : $end;
         until ($so->() || Time::HiRes::time() > $until) { $loop->loop_once(0.02) } return $so->() }
+    # In a child: until nobody has the other end of its pipe open.
+    sub until_closed { my ($gate, $door) = @_; close $door; 1 until defined sysread $gate, my $byte, 1; return }
 PERL
 
 my $contract = <<'PERL';
@@ -61,13 +64,14 @@ my $contract = <<'PERL';
     print $exits[0][0] == $pid && @{ $exits[0] } == 2 && $exits[0][1] == 3 << 8 ? 'on_exit' : "not @{ $exits[0] }", "\n";
     # Without on_exit nobody takes the status.
     $pid = $loop->fork(code => sub { 4 });
-    until_so { 0 } 0.1;
+    is_zombie($pid);
+    until_so { 0 } 0.1;    # what must not happen sends no event
     print waitpid($pid, 0) == $pid ? $? >> 8 : 'taken', "\n";
     # Watched afterwards, under both names; when it has ended long before, too.
     for my $method (qw(watch_process watch_child)) {
         my $status;
         $pid = $loop->fork(code => sub { 5 });
-        select undef, undef, undef, 0.05;
+        is_zombie($pid);
         $loop->$method($pid => sub { $status = $_[1] >> 8 });
         print eval { $loop->$method($pid => sub { }); 1 } ? 'watched twice' : $@ =~ /^Already have a handler for $pid at -e line/ ? 'already' : $@, "\n";
         until_so { defined $status };
@@ -83,7 +87,8 @@ my $contract = <<'PERL';
     my $called = 0;
     $pid = $loop->fork(code => sub { 7 }, on_exit => sub { $called++ });
     $loop->unwatch_process($pid);
-    until_so { 0 } 0.1;
+    is_zombie($pid);
+    until_so { 0 } 0.1;    # as above
     print "unwatched: called $called, ", waitpid($pid, 0) == $pid ? $? >> 8 : 'taken', "\n";
     $loop->unwatch_process($pid);
     # Errors.
@@ -147,7 +152,10 @@ my %gains = (
             my $foreign = fork // die;
             POSIX::_exit(3) if !$foreign;
             my $sum = 0;
-            $loop->fork(code => sub { select undef, undef, undef, 0.05; 2 }, on_exit => sub { $sum += $_[1] >> 8 }) for 1 .. 3;
+            pipe my $gate, my $door or die;
+            $loop->fork(code => sub { until_closed($gate, $door); 2 }, on_exit => sub { $sum += $_[1] >> 8 }) for 1 .. 3;
+            is_zombie($foreign);    # is there to be taken when ours end
+            close $door;
             until_so { $sum == 6 };
             print waitpid($foreign, 0) == $foreign ? 'exit ' . ($? >> 8) : 'stolen', ", sum $sum\n";
 PERL
@@ -183,11 +191,12 @@ PERL
         program  => <<'PERL',
             $loop->watch_signal(TERM => sub { });
             my $status;
-            my $pid = $loop->fork(code => sub { sleep 10; 0 }, on_exit => sub { $status = $_[1] });
+            pipe my $gate, my $door or die;
+            my $pid = $loop->fork(code => sub { until_closed($gate, $door); 0 }, on_exit => sub { $status = $_[1] });
             kill TERM => $pid;
-            until_so { defined $status } ($INC{'EventLoop/Fork.pm'} ? 20 : 1);
-            kill KILL => $pid unless defined $status;
-            print defined $status ? "signal $status" : 'lives', "\n";
+            close $door;    # a child that lives goes on from here, and ends by itself
+            until_so { defined $status };
+            print !defined $status ? 'nothing' : $status ? "signal $status" : 'lives', "\n";
 PERL
     },
 );
@@ -219,13 +228,16 @@ SKIP: {
 
 my $before = <<'PERL';
     my ($early, $late) = (0, 0);
+    pipe my $gate, my $door or die;
     my $first = fork // die;
-    if (!$first) { select undef, undef, undef, 0.1; POSIX::_exit(3) }
+    if (!$first) { until_closed($gate, $door); POSIX::_exit(3) }
     $loop->watch_process($first => sub { $early = $_[1] >> 8 });
     EventLoop::Fork->import('-io_async') for 1, 2;
     my $foreign = fork // die;
     POSIX::_exit(4) if !$foreign;
     $loop->fork(code => sub { 5 }, on_exit => sub { $late = $_[1] >> 8 });
+    is_zombie($foreign);    # is there to be taken when ours end
+    close $door;
     until_so { $early && $late };
     print "$early $late ", waitpid($foreign, 0) == $foreign ? $? >> 8 : 'stolen', "\n";
 PERL

@@ -1,7 +1,7 @@
-/* Children as events, by process descriptor and by SIGCHLD: each status is delivered once, and no other is taken. */
-#include "helpers.h"
+/* Children as events, by process descriptor and by SIGCHLD: each status is delivered once, and no other is taken. What
+ * becomes of SIGCHLD is in process_sigchld.c. */
+#include "both_ways.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,50 +12,6 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct evf_loop *loop;
-static bool with_pidfd; /* the way under test */
-
-struct ending {
-    int calls, wait_status;
-};
-
-static int note(struct evf_process *process, int wait_status, void *data) {
-    struct ending *ending = data;
-    CHECK(process->w.loop == NULL); /* stopped before it is called */
-    ending->calls++;
-    ending->wait_status = wait_status;
-    return 0;
-}
-
-static void open_it(void) {
-    trace_clear();
-    loop = new_loop();
-}
-
-static void close_it(void) {
-    CHECK(evf_loop_verify(loop));
-    evf_loop_free(loop);
-}
-
-/* Each test runs both ways. */
-static void both_ways(void (*code)(void)) {
-    for (int way = 0; way < 2; way++) {
-        bool had_failed = tap_has_failed();
-        with_pidfd = way == 0 && has_pidfds();
-        evf_process_use_pidfd(with_pidfd);
-        open_it();
-        code();
-        close_it();
-        evf_process_use_pidfd(true);
-        if (!had_failed && tap_has_failed()) tap_diag("%s a process descriptor", with_pidfd ? "with" : "without");
-    }
-}
-
-static void start(struct evf_process *process, pid_t pid, struct ending *ending) {
-    CHECK_INT(evf_process_start(loop, process, pid, note, ending), 0);
-    CHECK((process->pidfd >= 0) == with_pidfd);
-}
 
 /* ---- Endings ------------------------------------------------------------------------------------------------ */
 
@@ -296,7 +252,8 @@ static void children_discarded(void) {
     CHECK_INT(turns(loop), 0);
     release(&early);
     CHECK_INT(reap(early.pid), -1); /* waits until it has gone */
-    CHECK_INT(evf_process_start(loop, &second, early.pid, note, &other), 0); /* gone, and nobody can tell whose it was */
+    CHECK_INT(evf_process_start(loop, &second, early.pid, note, &other),
+              0); /* gone, and nobody can tell whose it was */
     CHECK(turns_until(loop, &other.calls, 1));
     CHECK_INT(other.wait_status, -1);
     (void)signal(SIGCHLD, SIG_DFL);
@@ -388,118 +345,6 @@ static void started_again_in_its_callback(void) {
     CHECK_INT(turns(loop), 0);
 }
 
-/* ---- SIGCHLD ------------------------------------------------------------------------------------------------ */
-
-static int foreign_calls;
-
-static void foreign_handler(int signo) {
-    (void)signo;
-    foreign_calls++;
-}
-
-static void (*sigchld_handler(void))(int) {
-    struct sigaction now;
-    CHECK_INT(sigaction(SIGCHLD, NULL, &now), 0);
-    return now.sa_handler;
-}
-
-static void handler_only_while_needed(void) {
-    struct sigaction now;
-    struct evf_process process = {0}, second = {0};
-    struct ending ending = {0, -2}, other = {0, -2};
-    struct waiting_child child = waiting_child(0), late = waiting_child(0);
-    CHECK(sigchld_handler() == SIG_DFL);
-    start(&process, child.pid, &ending);
-    CHECK((sigchld_handler() == SIG_DFL) == with_pidfd); /* never touched where there are process descriptors */
-    CHECK_INT(sigaction(SIGCHLD, NULL, &now), 0);
-    if (!with_pidfd) CHECK((now.sa_flags & SA_NOCLDSTOP) != 0 && (now.sa_flags & SA_RESTART) != 0);
-    struct evf_loop *first = loop;
-    loop = new_loop();
-    start(&second, late.pid, &other);
-    release(&child);
-    CHECK(turns_until(first, &ending.calls, 1));
-    CHECK((sigchld_handler() == SIG_DFL) == with_pidfd); /* the other loop needs it */
-    release(&late);
-    CHECK(turns_until(loop, &other.calls, 1));
-    CHECK(sigchld_handler() == SIG_DFL);
-    evf_loop_free(loop);
-    loop = first;
-}
-
-static void handler_of_somebody_else(void) {
-    struct evf_process process = {0};
-    struct ending ending = {0, -2};
-    foreign_calls = 0;
-    (void)signal(SIGCHLD, foreign_handler);
-    struct waiting_child child = waiting_child(2);
-    start(&process, child.pid, &ending);
-    CHECK(sigchld_handler() == foreign_handler);
-    release(&child);
-    CHECK(turns_until(loop, &ending.calls, 1));
-    CHECK_INT(ending.wait_status, 2 << 8);
-    CHECK_INT(foreign_calls, 1);
-    CHECK(sigchld_handler() == foreign_handler);
-    (void)signal(SIGCHLD, SIG_DFL);
-}
-
-static void handler_replaced_meanwhile(void) {
-    struct evf_process process = {0};
-    struct ending ending = {0, -2};
-    struct waiting_child child = waiting_child(2);
-    start(&process, child.pid, &ending);
-    (void)signal(SIGCHLD, foreign_handler);
-    release(&child);
-    CHECK(turns_until(loop, &ending.calls, 1)); /* without anybody's telling */
-    CHECK_INT(ending.wait_status, 2 << 8);
-    CHECK(sigchld_handler() == foreign_handler);
-
-    child = waiting_child(3);
-    (void)signal(SIGCHLD, SIG_DFL);
-    start(&process, child.pid, &ending);
-    (void)signal(SIGCHLD, SIG_DFL); /* a program that saves and restores around something */
-    release(&child);
-    CHECK(turns_until(loop, &ending.calls, 2));
-    CHECK_INT(ending.wait_status, 3 << 8);
-    CHECK(sigchld_handler() == SIG_DFL);
-}
-
-static void hint(int signo) {
-    (void)signo;
-    evf_process_hint();
-}
-
-/* A host with a handler of its own passes it on: no waiting for the timer then. */
-static void hinted_by_the_host(void) {
-    struct evf_process process = {0};
-    struct ending ending = {0, -2};
-    (void)signal(SIGCHLD, hint);
-    struct waiting_child child = waiting_child(2);
-    start(&process, child.pid, &ending);
-    CHECK_INT(turns(loop), 0);
-    release(&child);
-    wait_for_end(child.pid); /* SIGCHLD has come */
-    CHECK_INT(turns(loop), 1);
-    CHECK_INT(ending.wait_status, 2 << 8);
-    (void)signal(SIGCHLD, SIG_DFL);
-}
-
-static void idle_while_watching(void) {
-    struct evf_process process = {0};
-    struct ending ending = {0, -2};
-    int waits;
-    struct evf_loop *first = loop;
-    struct waiting_child child = waiting_child(0);
-    loop = new_counting_loop(&waits);
-    start(&process, child.pid, &ending);
-    check_calm(loop, &waits);
-    evf_process_stop(&process);
-    check_calm(loop, &waits);
-    release(&child);
-    CHECK_INT(reap(child.pid), 0);
-    evf_loop_free(loop);
-    loop = first;
-}
-
 /* ---- Descriptors -------------------------------------------------------------------------------------------- */
 
 static void closed_on_exec(void) {
@@ -534,46 +379,6 @@ static void without_a_free_descriptor(void) {
 
 static void full_table(void) {
     in_tester(without_a_free_descriptor);
-}
-
-/* In the simulated world, where a wait that was not needed shows: by SIGCHLD the loop learns of it at once. */
-static void no_needless_wait(void) {
-    struct evf_process process = {0};
-    struct ending ending = {0, -2};
-    struct sim *sim = open_world(&loop);
-    evf_process_use_pidfd(false);
-    CHECK_INT(evf_loop_run_once(loop, 0), 0);
-    CHECK_INT(evf_process_start(loop, &process, ended_child(1), note, &ending), 0); /* had ended before */
-    CHECK_INT(evf_loop_run_once(loop, -1), 1);
-    CHECK_INT(sim->last_timeout_ns, 0);
-
-    struct waiting_child child = waiting_child(2);
-    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
-    CHECK_INT(evf_loop_run_once(loop, 0), 0);
-    release(&child);
-    wait_for_end(child.pid); /* SIGCHLD has come */
-    CHECK_INT(evf_loop_run_once(loop, -1), 1);
-    CHECK_INT(sim->last_timeout_ns, 0);
-    CHECK_INT(ending.calls, 2);
-
-    CHECK_INT(evf_process_start(loop, &process, ended_child(1), note, &ending), 0); /* while nobody caught SIGCHLD */
-    CHECK_INT(evf_loop_run_once(loop, -1), 1);
-    CHECK_INT(sim->last_timeout_ns, 0);
-
-    child = waiting_child(3); /* SIGCHLD goes astray, and somebody removes the handler: the loop looks now and then */
-    CHECK_INT(evf_process_start(loop, &process, child.pid, note, &ending), 0);
-    (void)signal(SIGCHLD, SIG_DFL);
-    CHECK_INT(evf_loop_run_once(loop, SECOND), 0);
-    CHECK(sim->waits < 30);
-    CHECK(sigchld_handler() != SIG_DFL);
-    (void)signal(SIGCHLD, SIG_DFL);
-    release(&child);
-    wait_for_end(child.pid);
-    CHECK_INT(evf_loop_run_once(loop, SECOND), 1);
-    CHECK_INT(ending.wait_status, 3 << 8);
-    CHECK(sigchld_handler() == SIG_DFL);
-    evf_process_use_pidfd(true);
-    close_world(sim, loop);
 }
 
 static void mistakes(void) {
@@ -626,11 +431,6 @@ static void freed_before(void) {
     X(stopped_in_a_turn, "also when the end was known already")                                                        \
     X(error_leaves_the_rest, "after an error the rest comes in the next turn")                                         \
     X(started_again_in_its_callback, "a callback may watch the next child")                                            \
-    X(handler_only_while_needed, "SIGCHLD has a handler only while it is needed")                                      \
-    X(handler_of_somebody_else, "a SIGCHLD handler that is there is left alone, and the child still noticed")          \
-    X(handler_replaced_meanwhile, "a SIGCHLD handler that is replaced loses nothing")                                  \
-    X(hinted_by_the_host, "a host's handler may tell")                                                                 \
-    X(idle_while_watching, "watching costs nothing while nothing happens")                                             \
     X(closed_on_exec, "process descriptors are closed on exec")                                                        \
     X(mistakes, "a wrong start changes nothing")                                                                       \
     X(freed_before, "a freed loop leaves the children to their owner")
@@ -693,10 +493,9 @@ int main(int argc, char **argv) {
 #define X(name, promise) {#name, promise, name##_both_ways},
         EACH_BOTH_WAYS(X)
 #undef X
-        TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
+            TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
         TAP_TEST(without_a_loop_and_pidfds, "the same where there is none"),
         TAP_TEST(open_strangers, "not of others"),
-        TAP_TEST(no_needless_wait, "without process descriptors SIGCHLD tells, and the loop looks now and then"),
         TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),
     };
     return run_on_every_method(tests, COUNT_OF(tests), argc, argv);

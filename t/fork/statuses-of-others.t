@@ -26,7 +26,8 @@ sub each_way {
 sub gated_child {
     my ($loop, $on_exit) = @_;
     pipe my $gate, my $door or die "pipe: $!";
-    my $pid = $loop->fork(code => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 7 }, on_exit => $on_exit);
+    my $pid =
+        $loop->fork(code => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 7 }, on_exit => $on_exit);
     return ($pid, $door);
 }
 
@@ -34,120 +35,106 @@ sub gated_child {
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    each_way(
-        sub {
-            my ($use_pidfd, $how) = @_;
-            my ($ended, @wrong) = (0);
-            $loop->watch_signal(USR1 => sub { });
-            for my $round (1 .. 5) {
-                my $pid = $loop->fork(code => sub { $round }, on_exit => sub { $ended++; push @wrong, "own $_[1]" if $_[1] != $round << 8 });
-                my $status = system 'sh', '-c', 'exit 3';
-                push @wrong, "system $status $?" if $status != 3 << 8 || $? != 3 << 8;
-                my $output = `echo output; exit 4`;
-                push @wrong, "backticks '$output' $?" if $output ne "output\n" || $? != 4 << 8;
-                open my $from, '-|', 'sh', '-c', 'echo piped; exit 5' or die "open: $!";
-                my $line = readline $from;
-                $loop->loop_once(0);
-                close $from;
-                push @wrong, "pipe '$line' $?" if $line ne "piped\n" || $? != 5 << 8;
-                my $own = fork;
-                defined $own or die "fork: $!";
-                POSIX::_exit(6) unless $own;
-                $loop->loop_once(0) for 1 .. 3;
-                my $waited = waitpid $own, 0;
-                push @wrong, "waitpid $waited $?" if $waited != $own || $? != 6 << 8;
-            }
-            wait_until($loop, sub { $ended == 5 });
-            is [ $ended, @wrong ], [5], "system, backticks, pipes and waitpid get their statuses$how";
-            $loop->unwatch_signal('USR1');
+    each_way(sub {
+        my ($use_pidfd, $how) = @_;
+        my ($ended, @wrong)   = (0);
+        $loop->watch_signal(USR1 => sub { });
+        for my $round (1 .. 5) {
+            my $pid = $loop->fork(
+                code    => sub { $round },
+                on_exit => sub { $ended++; push @wrong, "own $_[1]" if $_[1] != $round << 8 }
+            );
+            my $status = system 'sh', '-c', 'exit 3';
+            push @wrong, "system $status $?" if $status != 3 << 8 || $? != 3 << 8;
+            my $output = `echo output; exit 4`;
+            push @wrong, "backticks '$output' $?" if $output ne "output\n" || $? != 4 << 8;
+            open my $from, '-|', 'sh', '-c', 'echo piped; exit 5' or die "open: $!";
+            my $line = readline $from;
+            $loop->loop_once(0);
+            close $from;
+            push @wrong, "pipe '$line' $?" if $line ne "piped\n" || $? != 5 << 8;
+            my $own = fork;
+            defined $own or die "fork: $!";
+            POSIX::_exit(6) unless $own;
+            $loop->loop_once(0) for 1 .. 3;
+            my $waited = waitpid $own, 0;
+            push @wrong, "waitpid $waited $?" if $waited != $own || $? != 6 << 8;
         }
-    );
+        wait_until($loop, sub { $ended == 5 });
+        is [ $ended, @wrong ], [5], "system, backticks, pipes and waitpid get their statuses$how";
+        $loop->unwatch_signal('USR1');
+    });
 };
 
 # Children that end while the loop waits, and are waited for later.
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    each_way(
-        sub {
-            my ($use_pidfd, $how) = @_;
-            my @others = map {
-                my $code = $_;
-                my $pid  = fork;
-                defined $pid or die "fork: $!";
-                POSIX::_exit($code) unless $pid;
-                $pid;
-            } 1 .. 4;
-            my $ended = 0;
-            $loop->fork(code => sub { 0 }, on_exit => sub { $ended++ }) for 1 .. 4;
-            wait_until($loop, sub { $ended == 4 });
-            is [ map { waitpid($_, 0) == $_ ? $? >> 8 : 'gone' } @others ], [ 1 .. 4 ], "children of others keep their statuses$how";
-        }
-    );
+    each_way(sub {
+        my ($use_pidfd, $how) = @_;
+        my @others = map {
+            my $code = $_;
+            my $pid  = fork;
+            defined $pid or die "fork: $!";
+            POSIX::_exit($code) unless $pid;
+            $pid;
+        } 1 .. 4;
+        my $ended = 0;
+        $loop->fork(code => sub { 0 }, on_exit => sub { $ended++ }) for 1 .. 4;
+        wait_until($loop, sub { $ended == 4 });
+        is [ map { waitpid($_, 0) == $_ ? $? >> 8 : 'gone' } @others ], [ 1 .. 4 ],
+            "children of others keep their statuses$how";
+    });
 };
 
 # watch_process on children that the program has forked, ended or not, and given back.
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    each_way(
-        sub {
-            my ($use_pidfd, $how) = @_;
-            my $pid = fork;
-            defined $pid or die "fork: $!";
-            POSIX::_exit(8) unless $pid;
-            waitid_nowait($pid);
-            my $status;
-            $loop->watch_process($pid => sub { $status = $_[1] });
-            wait_until($loop, sub { defined $status });
-            is $status, 8 << 8, "a child that has ended before it is watched$how";
+    each_way(sub {
+        my ($use_pidfd, $how) = @_;
+        my $pid = fork;
+        defined $pid or die "fork: $!";
+        POSIX::_exit(8) unless $pid;
+        is_zombie($pid);
+        my $status;
+        $loop->watch_process($pid => sub { $status = $_[1] });
+        wait_until($loop, sub { defined $status });
+        is $status, 8 << 8, "a child that has ended before it is watched$how";
 
-            my $called = 0;
-            ($pid, my $door) = gated_child($loop, sub { $called++ });
-            $loop->unwatch_process($pid);
-            close $door;
-            is [ waitpid($pid, 0), $? ], [ $pid, 7 << 8 ], "a child that is watched no more is its owner's$how";
-            $loop->loop_once(0) for 1 .. 3;
-            is $called, 0, 'and the callback is not called';
-        }
-    );
+        my $called = 0;
+        ($pid, my $door) = gated_child($loop, sub { $called++ });
+        $loop->unwatch_process($pid);
+        close $door;
+        is [ waitpid($pid, 0), $? ], [ $pid, 7 << 8 ], "a child that is watched no more is its owner's$how";
+        $loop->loop_once(0) for 1 .. 3;
+        is $called, 0, 'and the callback is not called';
+    });
 };
-
-# Until a child is a zombie, without taking it.
-sub waitid_nowait {
-    my ($pid) = @_;
-    my $deadline = now() + BOUND;
-    while (now() < $deadline) {
-        open my $stat, '<', "/proc/$pid/stat" or return;
-        return if readline($stat) =~ /\) Z /;
-        pause();
-    }
-    return;
-}
 
 # Somebody takes the status of a child that the loop watches.
 each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
-    each_way(
-        sub {
-            my ($use_pidfd, $how) = @_;
-            my $expected = $use_pidfd ? $told_by_pidfd : -1;
-            my @got;
-            my ($pid, $door) = gated_child($loop, sub { push @got, @_ });
-            close $door;
-            is [ waitpid($pid, 0), $? ], [ $pid, 7 << 8 ], 'a program takes the status of a child by waitpid';
-            wait_until($loop, sub { @got });
-            is \@got, [ $pid, $expected ], "the callback comes$how";
+    each_way(sub {
+        my ($use_pidfd, $how) = @_;
+        my $expected = $use_pidfd ? $told_by_pidfd : -1;
+        my @got;
+        my ($pid, $door) = gated_child($loop, sub { push @got, @_ });
+        close $door;
+        is [ waitpid($pid, 0), $? ], [ $pid, 7 << 8 ], 'a program takes the status of a child by waitpid';
+        wait_until($loop, sub { @got });
+        is \@got, [ $pid, $expected ], "the callback comes$how";
 
-            @got = ();
-            my @pids = map { $loop->fork(code => sub { 7 }, on_exit => sub { push @got, $_[1] }) } 1 .. 5;
-            my $taken = 0;
-            $taken++ while $taken < 5 && waitpid(-1, 0) > 0;
-            wait_until($loop, sub { @got == 5 });
-            is [ $taken, @got ], [ 5, ($expected) x 5 ], "waitpid(-1) takes several, and each callback comes$how";
-        }
-    );
+        @got = ();
+        my @pids = map {
+            $loop->fork(code => sub { 7 }, on_exit => sub { push @got, $_[1] })
+        } 1 .. 5;
+        my $taken = 0;
+        $taken++ while $taken < 5 && waitpid(-1, 0) > 0;
+        wait_until($loop, sub { @got == 5 });
+        is [ $taken, @got ], [ 5, ($expected) x 5 ], "waitpid(-1) takes several, and each callback comes$how";
+    });
 };
 
 # Children of other loops in one process; those loops wait for any child.
@@ -158,35 +145,34 @@ SKIP: {
             my ($new) = @_;
             my ($run_other, $stop_other, $watch_other) = other_loop($class);
             my $loop = $new->();
-            each_way(
-                sub {
-                    my ($use_pidfd, $how) = @_;
-                    my (@ours, @theirs);
-                    my @doors;
-                    for (1 .. 3) {
-                        my ($pid, $door) = gated_child($loop, sub { push @ours, $_[1] });
-                        push @doors, $door;
-                    }
-                    my @pids;
-                    for my $code (1 .. 3) {
-                        my $pid = fork;
-                        defined $pid or die "fork: $!";
-                        POSIX::_exit($code) unless $pid;
-                        push @pids, $pid;
-                        $watch_other->($pid, sub { push @theirs, $_[0] >> 8 });
-                    }
-                    @doors = ();
-                    my $deadline = now() + BOUND;
-                    while ((@ours < 3 || @theirs < 3) && now() < $deadline) {
-                        $run_other->();
-                        $loop->loop_once(0.01);
-                    }
-                    is [ sort { $a <=> $b } @theirs ], [ 1 .. 3 ], "$class gets the statuses of its children$how";
-                    is scalar(@ours), 3, 'our callbacks come';
-                    my $expected = $use_pidfd ? $told_by_pidfd : -1;
-                    is [ grep { $_ != 7 << 8 && $_ != $expected } @ours ], [], 'with the status, or with -1 where it was taken';
+            each_way(sub {
+                my ($use_pidfd, $how) = @_;
+                my (@ours, @theirs);
+                my @doors;
+                for (1 .. 3) {
+                    my ($pid, $door) = gated_child($loop, sub { push @ours, $_[1] });
+                    push @doors, $door;
                 }
-            );
+                my @pids;
+                for my $code (1 .. 3) {
+                    my $pid = fork;
+                    defined $pid or die "fork: $!";
+                    POSIX::_exit($code) unless $pid;
+                    push @pids, $pid;
+                    $watch_other->($pid, sub { push @theirs, $_[0] >> 8 });
+                }
+                @doors = ();
+                my $deadline = now() + BOUND;
+                while ((@ours < 3 || @theirs < 3) && now() < $deadline) {
+                    $run_other->();
+                    $loop->loop_once(0.01);
+                }
+                is [ sort { $a <=> $b } @theirs ], [ 1 .. 3 ], "$class gets the statuses of its children$how";
+                is scalar(@ours), 3, 'our callbacks come';
+                my $expected = $use_pidfd ? $told_by_pidfd : -1;
+                is [ grep { $_ != 7 << 8 && $_ != $expected } @ours ], [],
+                    'with the status, or with -1 where it was taken';
+            });
             $stop_other->();
         }, best => 1;
     }
@@ -200,7 +186,10 @@ sub other_loop {
         return (
             sub { EV::run(EV::RUN_NOWAIT()) },
             sub { @watchers = () },
-            sub { my ($pid, $code) = @_; push @watchers, EV::child($pid, 0, sub { $code->($_[0]->rstatus) }) },
+            sub {
+                my ($pid, $code) = @_;
+                push @watchers, EV::child($pid, 0, sub { $code->($_[0]->rstatus) });
+            },
         );
     }
     no warnings 'once';
@@ -209,7 +198,10 @@ sub other_loop {
     return (
         sub { $other->loop_once(0.005) },    # signals come only while Loop::Epoll waits
         sub { undef $other; $SIG{CHLD} = 'DEFAULT' },
-        sub { my ($pid, $code) = @_; $other->watch_process($pid => sub { $code->($_[1]) }) },
+        sub {
+            my ($pid, $code) = @_;
+            $other->watch_process($pid => sub { $code->($_[1]) });
+        },
     );
 }
 

@@ -1,16 +1,18 @@
 package AdapterTest;
 
-# Helpers of t/adapter: every family of loops on this machine, and programs that run in a perl of their own, because a
-# process settles some of it once (the model of AnyEvent, the reactor of Mojo, EV's handler of SIGCHLD).
+# Helpers of t/adapter: every family of loops on this machine, the contract that each of them keeps, and programs that
+# run in a perl of their own, because a process settles some of it once (the model of AnyEvent, the reactor of Mojo, EV's
+# handler of SIGCHLD).
 
 use strict;
 use warnings;
 
 use Exporter qw(import);
 use ForkTest ();
+use LoopTest ();
 use Test2::V0;
 
-our @EXPORT = qw(each_family families program_says);
+our @EXPORT = qw(contract_is_kept each_family families program_says);
 
 # Its label, what must be installed, the source of what makes its loop, and the family and class of a loop that it gives.
 # Without a name of the loop the source is what a program of that family does at its start.
@@ -69,6 +71,33 @@ sub each_family {
             subtest($family->{label} => sub { $code->($family) });
         }
     }
+    return;
+}
+
+# The whole of a test: the acceptance tests of an adapter on each family of the pattern.
+sub contract_is_kept {
+    my ($pattern) = @_;
+    my $program = <<'PROGRAM';
+    use Test::More;
+    use EventLoop::Fork::Test::Loop;
+    my $make = eval 'sub { ' . shift() . ' }' or die $@;
+    run_adapter_tests($make);
+    done_testing;
+PROGRAM
+    each_family(
+        $pattern,
+        sub {
+            my ($family) = @_;
+            my ($output, $status) = LoopTest::run_perl({}, '-e', $program, $family->{source});
+            my @failed = $output =~ /^(\s*not ok.*)/mg;
+            is(\@failed, [], 'no test fails');
+            my $passed = () = $output =~ /^ok/mg;
+            is($passed, 15, 'all are run');
+            is($status, 0, 'the process ends well');
+        }
+    );
+    is(ForkTest::children_left(), '', 'no child is left');
+    done_testing;
     return;
 }
 

@@ -8,16 +8,16 @@ use strict;
 use warnings;
 
 use Config;
-use Exporter qw(import);
-use File::Temp ();
-use IO::Handle ();
-use POSIX ();
-use Storable ();
+use Exporter    qw(import);
+use File::Temp  ();
+use IO::Handle  ();
+use POSIX       ();
+use Storable    ();
 use Time::HiRes ();
 
 our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program every_loop_says has_module
-    in_child in_raw_child is_asleep kernel_has_exit_info loop_kinds now open_fds pause run_program signal_state slurp
-    start_program thaw_from under_valgrind wait_until);
+    in_child in_raw_child is_asleep is_stopped is_zombie kernel_has_exit_info loop_kinds now open_fds pause run_program
+    signal_state slurp start_program thaw_from under_valgrind wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
@@ -46,14 +46,19 @@ sub wait_until {
     return 1;
 }
 
-# Until the process waits for something in the kernel; false if the system does not tell, or it does not.
-sub is_asleep {
-    my ($pid) = @_;
+# Until the process waits for something in the kernel; until it has ended, and nobody has taken its status; until it is
+# stopped. False if the system does not tell, or it does not come to that.
+sub is_asleep  { my ($pid) = @_; return comes_to_state($pid, 'S') }
+sub is_zombie  { my ($pid) = @_; return comes_to_state($pid, 'Z') }
+sub is_stopped { my ($pid) = @_; return comes_to_state($pid, 'T') }
+
+sub comes_to_state {
+    my ($pid, $letter) = @_;
     my $deadline = now() + BOUND;
     while (now() < $deadline) {
         open my $stat, '<', "/proc/$pid/stat" or return 0;
         my $line = readline $stat;
-        return 1 if defined $line && $line =~ /\) S /;
+        return 1 if defined $line && $line =~ /\) $letter /;
         pause();
     }
     return 0;
@@ -85,7 +90,8 @@ sub children_left {
 # From now on a process whose parent has gone is a child of this one, and can be waited for. False where that is not
 # possible; then it is init's.
 sub adopt_orphans {
-    my %prctl = (x86_64 => 157, aarch64 => 167, riscv64 => 167, i686 => 172, armv7l => 172, ppc64le => 171, s390x => 172);
+    my %prctl =
+        (x86_64 => 157, aarch64 => 167, riscv64 => 167, i686 => 172, armv7l => 172, ppc64le => 171, s390x => 172);
     my $number = $prctl{ (POSIX::uname())[4] };
     return $^O eq 'linux' && defined $number && $Config{ivsize} == 8 && syscall($number, 36, 1, 0, 0, 0) == 0;
 }
@@ -115,8 +121,9 @@ sub loop_kinds {
                 method  => $method,
                 is_best => $method eq $backends->{$backend}[0],
                 new     => sub { EventLoop::Fork::Loop->new(backend => $backend, method => $method) },
-                source  => "use EventLoop::Fork::Loop; EventLoop::Fork::Loop->new(backend => '$backend', method => '$method')",
-                any     => sub { EventLoop::Fork::Loop->new },
+                source  =>
+                    "use EventLoop::Fork::Loop; EventLoop::Fork::Loop->new(backend => '$backend', method => '$method')",
+                any => sub { EventLoop::Fork::Loop->new },
                 };
         }
     }
@@ -159,7 +166,7 @@ sub each_loop {
                 my @before = open_fds();
                 $code->($kind->{new}, $kind);
                 forget_io_async();
-                Test2::V0::is([open_fds()], \@before, 'no descriptor is left');
+                Test2::V0::is([ open_fds() ], \@before, 'no descriptor is left');
                 Test2::V0::is(children_left(), '', 'no child and no zombie is left');
             }
         );
@@ -247,6 +254,7 @@ sub in_raw_child {
 # ---- A loop in full use ---------------------------------------------------------------------------------------------
 
 {
+
     package ForkTest::Watched;
 
     # A loop with a watch of each kind, and what it did.
@@ -254,7 +262,7 @@ sub in_raw_child {
         my ($class, $loop) = @_;
         my $self = bless { loop => $loop, read => '', signals => 0 }, $class;
         pipe $self->{reader}, $self->{writer} or die "pipe: $!";
-        pipe $self->{back},   $self->{full}   or die "pipe: $!";
+        pipe $self->{back}, $self->{full}     or die "pipe: $!";
         $loop->watch_io(
             handle        => $self->{reader},
             on_read_ready => sub { sysread $self->{reader}, $self->{read}, 10, length $self->{read} },
@@ -281,16 +289,20 @@ sub in_raw_child {
         $loop->watch_time(after => 0.001, code => sub { $timers++ });
         $loop->later(sub { $idles++ });
         $loop->fork(code => sub { 9 }, on_exit => sub { $code = $_[1] >> 8 });
-        ForkTest::wait_until($loop, sub { $self->{read} && $self->{signals} && $writes && $timers && $idles && defined $code });
+        ForkTest::wait_until(
+            $loop,
+            sub { $self->{read} && $self->{signals} && $writes && $timers && $idles && defined $code }
+        );
         $code = 'none' unless defined $code;
-        return "read $self->{read}, signals $self->{signals}, writes $writes, timers $timers, idles $idles, exit code $code";
+        return
+            "read $self->{read}, signals $self->{signals}, writes $writes, timers $timers, idles $idles, exit code $code";
     }
 
     # Pipes of its own under the same numbers, in a process that shares them with another one.
     sub renew {
         my ($self) = @_;
         for my $ends ([qw(reader writer)], [qw(back full)]) {
-            pipe my $reader, my $writer or die "pipe: $!";
+            pipe my $reader, my $writer                               or die "pipe: $!";
             POSIX::dup2(fileno $reader, fileno $self->{ $ends->[0] }) or die "dup2: $!";
             POSIX::dup2(fileno $writer, fileno $self->{ $ends->[1] }) or die "dup2: $!";
         }
@@ -323,10 +335,10 @@ sub signal_state {
     }
     my %state;
     for my $field (qw(Blk Ign Cgt)) {
-        my ($mask) = $text =~ /^Sig$field:\s*([0-9a-f]+)$/m or return undef;    ## no critic (ReturnUndef)
+        my ($mask) = $text =~ /^Sig$field:\s*([0-9a-f]+)$/m or return undef;           ## no critic (ReturnUndef)
         my $bits = reverse unpack 'B64', pack 'H16', substr '0' x 16 . $mask, -16;
         # The C library's own and those without a name (32 to 63) are of no interest.
-        $state{$field} = [grep { substr($bits, $_ - 1, 1) } 1 .. 31];
+        $state{$field} = [ grep { substr($bits, $_ - 1, 1) } 1 .. 31 ];
         $_ = $SIGNAL_NAMES[$_] for @{ $state{$field} };
     }
     return { blocked => $state{Blk}, ignored => $state{Ign}, caught => $state{Cgt} };
@@ -350,7 +362,7 @@ sub run_program { return end_program(start_program(@_)) }
 sub start_program {
     my ($text, @arguments) = @_;
     my %options = @arguments && ref $arguments[0] ? %{ shift @arguments } : ();
-    my $errors = File::Temp->new;
+    my $errors  = File::Temp->new;
     pipe my $reader, my $writer or die "pipe: $!";
     my $pid = fork;
     defined $pid or die "fork: $!";
@@ -358,9 +370,9 @@ sub start_program {
         my @command = ($^X, map({ "-I$_" } grep { !ref } @INC), '-e', $text, @arguments);
         @command = $options{through}->(@command) if $options{through};
         eval {
-            open STDIN,  '<',  '/dev/null' or die "/dev/null: $!";
-            open STDOUT, '>&', $writer or die "STDOUT: $!";
-            open STDERR, '>&', $errors or die "STDERR: $!";
+            open STDIN, '<', '/dev/null' or die "/dev/null: $!";
+            open STDOUT, '>&', $writer   or die "STDOUT: $!";
+            open STDERR, '>&', $errors   or die "STDERR: $!";
             alarm 2 * BOUND;
             no warnings 'exec';
             exec @command;
@@ -405,14 +417,14 @@ sub control {
         $context->skip("control: $name", "$missing is not installed");
     }
     else {
-        my $result = run_program($program, @arguments);
-        my @others = grep { defined $MEASURED{$_} && has_version($_) != $MEASURED{$_} } @$modules;
+        my $result   = run_program($program, @arguments);
+        my @others   = grep { defined $MEASURED{$_} && has_version($_) != $MEASURED{$_} } @$modules;
         my $is_wrong = $result->{stdout} =~ $pattern ? 1 : 0;
         if (!$is_wrong && @others) {
             $context->skip("control: $name", "$others[0] " . has_version($others[0]) . ' may do it right');
         }
         else {
-            $context->ok($is_wrong, "control: $name", ["got: $result->{stdout}", $result->{stderr}]);
+            $context->ok($is_wrong, "control: $name", [ "got: $result->{stdout}", $result->{stderr} ]);
         }
     }
     $context->release;
@@ -436,13 +448,11 @@ sub has_version {
 # the loop.
 sub every_loop_says {
     my ($name, $expected, $program, @arguments) = @_;
-    each_loop(
-        sub {
-            my ($new, $kind) = @_;
-            my $result = run_program($program, $kind->{source}, @arguments);
-            Test2::V0::is($result, { stdout => $expected, stderr => '', status => 0 }, $name);
-        }
-    );
+    each_loop(sub {
+        my ($new, $kind) = @_;
+        my $result = run_program($program, $kind->{source}, @arguments);
+        Test2::V0::is($result, { stdout => $expected, stderr => '', status => 0 }, $name);
+    });
     return;
 }
 

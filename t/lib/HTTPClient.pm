@@ -1,6 +1,6 @@
 package HTTPClient;
 
-# A raw HTTP connection, curl, and a running examples/multiworker-http.pl, for t/examples/http.t.
+# A raw HTTP connection, curl, and a running examples/multiworker-http.pl, for t/examples/http-*.t.
 # Every wait is bounded by WAIT seconds and dies, with what it waited for, when that is over.
 
 use strict;

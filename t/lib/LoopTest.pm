@@ -6,22 +6,19 @@ package LoopTest;
 use strict;
 use warnings;
 
-use Errno       qw(EINTR);
-use Exporter    qw(import);
-use POSIX       ();
-use Time::HiRes ();
+use Errno    qw(EINTR);
+use Exporter qw(import);
+use ForkTest qw(children_left now);
+use POSIX    ();
 
-our @EXPORT =
-    qw(BOUND SLOW children_left ioasync_looptests limit_descriptors make_pair methods_of nothing_left now open_fds
-    picks_class run_perl wait_until);
+our @EXPORT = qw(BOUND SLOW children_left limit_descriptors make_pair methods_of nothing_left now open_fds
+    run_contract run_ioasync_looptests run_perl wait_until);
 
 # A memory checker makes all slow.
 use constant SLOW => $ENV{EVF_TEST_SLOW} ? 1 : 0;
 
 # Seconds. What is due comes within BOUND; a busy machine needs far less.
 use constant BOUND => SLOW ? 200 : 30;
-
-sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 # Turns until the condition holds. False: it did not within the bound.
 sub wait_until {
@@ -77,16 +74,6 @@ sub is_output {
     return scalar grep { defined $_ && $_ eq $target } map { readlink "/proc/self/fd/$_" } 1, 2;
 }
 
-# Running children and zombies in words; empty when there is none. Takes the zombies.
-sub children_left {
-    my @left;
-    while ((my $pid = waitpid -1, POSIX::WNOHANG()) != -1) {
-        push @left, $pid == 0 ? 'a child that runs' : "a zombie ($pid)";
-        last if $pid == 0;
-    }
-    return join ', ', @left;
-}
-
 # To be asked once at the start of a test, with what it returns at the end: true if nothing is left.
 sub nothing_left {
     my ($before) = @_;
@@ -95,6 +82,32 @@ sub nothing_left {
     require Test2::V0;
     my $fds = Test2::V0::is(\@now, $before, 'no descriptor is left');
     return Test2::V0::is(children_left(), '', 'no child is left') && $fds;
+}
+
+# The whole of a test: the shipped acceptance tests on the native loop with each method of a backend. The test has asked
+# for limit_descriptors before.
+sub run_contract {
+    my ($backend) = @_;
+    require EventLoop::Fork::Test::Loop;
+    require Test2::V0;
+    my @methods = methods_of($backend) or Test2::V0::skip_all("$backend was not built");
+    for my $method (@methods) {
+        my $before = nothing_left();
+        Test2::V0::subtest(
+            $method => sub {
+                my $new = sub { EventLoop::Fork::Loop->new(backend => $backend, method => $method) };
+                Test2::V0::is(
+                    [ $new->()->backend, $new->()->method ],
+                    [ $backend, $method ],
+                    'the loop is on backend and method'
+                );
+                EventLoop::Fork::Test::Loop::run_tests($new);
+            }
+        );
+        nothing_left($before) if $method ne $methods[0];    # the first loop of a process opens what all of them share
+    }
+    Test2::V0::done_testing();
+    return;
 }
 
 # ---- Programs -------------------------------------------------------------------------------------------------------
@@ -153,6 +166,22 @@ sub end_of {
 sub run_perl { return end_of(start_perl(@_)) }
 
 # ---- IO::Async ------------------------------------------------------------------------------------------------------
+
+# The whole of a test: what IO::Async asks of a loop class, and of a program that picks it.
+sub run_ioasync_looptests {
+    my ($backend) = @_;
+    require Test2::V0;
+    for my $module (qw(IO::Async::LoopTests IO::Async::Timer::Countdown)) {
+        Test2::V0::skip_all("$module is not installed") unless ForkTest::has_module($module);
+    }
+    my @methods = methods_of($backend) or Test2::V0::skip_all("$backend was not built");
+    my $before  = nothing_left();
+    ioasync_looptests($backend, @methods);
+    picks_class($backend);
+    nothing_left($before);
+    Test2::V0::done_testing();
+    return;
+}
 
 # Every suite of IO::Async::LoopTests on each method of a backend. It makes a plan of its own and keeps its loop to
 # itself, so each method gets a process; all run at a time, because they mostly wait.
