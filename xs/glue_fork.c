@@ -70,12 +70,22 @@ struct stacks {
     ANY *savestack;
     I32 savestack_ix, savestack_max;
     I32 *scopestack, scopestack_ix, scopestack_max;
+#ifdef DEBUGGING
+    const char **scopestack_name; /* runs beside scopestack */
+#endif
 };
+
+#ifdef DEBUGGING
+#define DEBUGGING_STACK_VARIABLE(X) X(scopestack_name)
+#else
+#define DEBUGGING_STACK_VARIABLE(X)
+#endif
 
 #define EACH_STACK_VARIABLE(X)                                                                                         \
     X(curstackinfo) X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max)                                    \
     X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) X(markstack) X(markstack_ptr) X(markstack_max)                  \
-    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)
+    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)                     \
+    DEBUGGING_STACK_VARIABLE(X)
 
 static void get_stacks(pTHX_ struct stacks *stacks) {
 #define GET(name) stacks->name = PL_##name;
