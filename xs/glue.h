@@ -159,6 +159,7 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
 
 /* The place of a fork: remembered in the parent, kept in the child where anybody may ask. */
 void glue_fork_remember_place(pTHX);
+void glue_fork_forget_place(void); /* when the fork is over, in both */
 void glue_fork_keep_place(pTHX);
 const char *glue_fork_place(void); /* "FILE line N"; NULL in the first process */
 

@@ -8,11 +8,15 @@
 
 /* ---- The place of a fork ------------------------------------------------------------------------------------------ */
 
-static const COP *place; /* in the parent; lives as long as the statement that forks */
+static const COP *place; /* while a fork is under way: the statement that forks may be freed next */
 static char kept_place[256];
 
 void glue_fork_remember_place(pTHX) {
     place = glue_caller(aTHX);
+}
+
+void glue_fork_forget_place(void) {
+    place = NULL;
 }
 
 /* Only where somebody may ask: a page that is written is copied. */
@@ -199,6 +203,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     set_stacks(aTHX_ &spare_stacks);
     has_spare_stacks = false; /* a child of this child needs others */
     glue_fork_keep_place(aTHX);
+    glue_fork_forget_place();
     if (!options->keep_signals) glue_signals_reset(aTHX);
     if (!options->keep_loops) renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
@@ -257,16 +262,17 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
     int rc = evf_hooks_prepare(&refused);
     if (rc < 0) refuse(aTHX_ rc);
     make_spare_stacks(aTHX);
-    glue_fork_remember_place(aTHX);
     PERL_FLUSHALL_FOR_CHILD;
     rc = evf_fork_prepare(flags, &mask);
     if (rc < 0) {
         evf_hooks_finish(EVF_PARENT);
         glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
     }
+    glue_fork_remember_place(aTHX);
     pid_t pid = PerlProc_fork();
     if (pid == 0) child(aTHX_ loop, options, families, &mask);
     const int saved_errno = errno;
+    glue_fork_forget_place();
     /* Before the signals are let in: nothing can have reaped the child. */
     if (pid > 0 && options->wants_fd) options->fd = evf_process_open(pid);
     if (pid > 0 && loop != NULL && options->on_exit != NULL) rc = glue_start_process(aTHX_ loop, pid, options->on_exit);

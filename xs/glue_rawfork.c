@@ -38,6 +38,7 @@ static void end(pTHX_ bool is_child, const sigset_t *mask) {
         glue_fork_keep_place(aTHX);
         glue_families_in_child(aTHX_ families, "raw", NULL);
     }
+    glue_fork_forget_place();
     if (mask != NULL) evf_fork_restore_mask(mask);
     if (!is_nested) {
         SvREFCNT_dec(families);
@@ -165,6 +166,10 @@ static void in_child(void) {
         end(aTHX_ true, NULL);
         return;
     }
+    if (under_way == INSIDE) { /* its statement may be over, and freed, before the next safe point */
+        glue_fork_keep_place(aTHX);
+        glue_fork_forget_place();
+    }
     /* An open may exec next; C code may do anything. */
     is_deferred = true;
     if (aTHX != NULL) PL_sig_pending = 1;
@@ -194,7 +199,10 @@ static void at_safe_point(pTHX) {
         is_deferred = false; /* first: Perl code runs below, and looks for signals itself */
         const bool was_prepared = under_way == INSIDE;
         under_way = NONE;
-        if (!was_prepared) report_skipped(aTHX);
+        if (!was_prepared) {
+            report_skipped(aTHX);
+            glue_fork_remember_place(aTHX); /* near enough */
+        }
         end(aTHX_ true, NULL);
     }
     perls_signalhook(aTHX);
