@@ -115,12 +115,16 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
         .has_pending = glue_signals_has_pending,
         .data = loop,
     };
+    errno = 0;
     int rc = evf_loop_new(backend, method, &hooks, &loop->evf);
     if (rc < 0) {
+        /* Of other errors it says nothing. */
+        const int system_errno = rc == EVF_ESYSTEM || rc == EVF_EBACKEND ? errno : 0;
         Safefree(loop);
-        glue_throw(aTHX_ rc, "new", NULL, "cannot make a loop on %s%s%s: %s (%s)", backend->name,
+        glue_throw(aTHX_ rc, "new", NULL, "cannot make a loop on %s%s%s: %s%s%s%s", backend->name,
                    method != NULL ? " with method " : "", method != NULL ? method : "", evf_error_text(rc),
-                   Strerror(errno));
+                   system_errno != 0 ? " (" : "", system_errno != 0 ? Strerror(system_errno) : "",
+                   system_errno != 0 ? ")" : "");
     }
     MAGIC *magic = sv_magicext(loop->object, NULL, PERL_MAGIC_ext, &loop_magic, (const char *)(void *)loop, 0);
 #ifdef USE_ITHREADS
