@@ -335,10 +335,11 @@ void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes) {
     struct glue_io *watch = find_live_by_fd(aTHX_ loop, fd, target);
     if (watch == NULL) {
         watch = new_io(aTHX_ loop, handle, fd, mask);
-    } else if (mask_of(watch) == (mask_of(watch) | mask)) {
-        /* Nothing new to ask for. The file may be a new one all the same: have the kernel told again. */
+    } else if (evf_io_is_closed(&watch->io) || mask_of(watch) == (mask_of(watch) | mask)) {
+        /* The handle was closed, and has the number again. Or there is nothing new to ask for, and the file may be a
+         * new one all the same. Have the kernel told again. */
         evf_io_stop(&watch->io);
-        int rc = evf_io_start(loop->evf, &watch->io, fd, mask_of(watch), on_io, watch);
+        int rc = evf_io_start(loop->evf, &watch->io, fd, mask_of(watch) | mask, on_io, watch);
         if (rc < 0) {
             remove_io(aTHX_ watch);
             throw_for_handle(aTHX_ rc, "watch_io", handle);

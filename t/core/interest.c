@@ -424,15 +424,19 @@ static void closed_before_it_was_asked(void) {
     CHECK_INT(evf_loop_run_once(loop, -1), 1);
     CHECK_TEXT(trace, "b:r");
     *sim->calls = '\0';
+    CHECK(evf_io_is_closed(&io) && !evf_io_is_closed(&second));
     CHECK_INT(evf_io_set(&io, EVF_WRITE), 0);
     CHECK_INT(evf_loop_run_once(loop, 0), 1);
     check_calls(""); /* silent until it is started anew */
+    CHECK(evf_io_is_closed(&io));
     CHECK_INT(evf_loop_watchers(loop), 2);
     evf_io_stop(&io);
     check_calls("");
     evf_io_stop(&second);
     trace_clear();
+    CHECK(!evf_io_is_closed(&io));
     start(&io, fd, EVF_READ, "anew");
+    CHECK(!evf_io_is_closed(&io));
     CHECK_INT(evf_loop_run_once(loop, -1), 1);
     CHECK_TEXT(trace, "anew:r");
     close_it();

@@ -125,6 +125,11 @@ void evf_io_stop_closed(struct evf_io *io) {
     evf_io_stop(io);
 }
 
+bool evf_io_is_closed(const struct evf_io *io) {
+    const struct evf_loop *loop = io->w.loop;
+    return loop != NULL && !loop->abandoned && loop->fds[io->fd].closed;
+}
+
 struct evf_io *evf_io_find(const struct evf_loop *loop, int fd) {
     if (loop->abandoned || fd < 0 || (size_t)fd >= loop->fds_size) return NULL;
     struct evf_io *io = loop->fds[fd].io;
