@@ -161,6 +161,7 @@ void glue_fork_warn_of_threads(pTHX); /* once */
 
 /* The place of a fork: remembered in the parent, kept in the child where anybody may ask. */
 void glue_fork_remember_place(pTHX);
+void glue_fork_forget_place(void); /* when the fork is over, in both */
 void glue_fork_keep_place(pTHX);
 const char *glue_fork_place(void); /* "FILE line N"; NULL in the first process */
 

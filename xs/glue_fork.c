@@ -8,11 +8,15 @@
 
 /* ---- The place of a fork ------------------------------------------------------------------------------------------ */
 
-static const COP *place; /* in the parent; lives as long as the statement that forks */
+static const COP *place; /* while a fork is under way: the statement that forks may be freed next */
 static char kept_place[256];
 
 void glue_fork_remember_place(pTHX) {
     place = glue_caller(aTHX);
+}
+
+void glue_fork_forget_place(void) {
+    place = NULL;
 }
 
 /* Only where somebody may ask: a page that is written is copied. */
@@ -70,12 +74,22 @@ struct stacks {
     ANY *savestack;
     I32 savestack_ix, savestack_max;
     I32 *scopestack, scopestack_ix, scopestack_max;
+#ifdef DEBUGGING
+    const char **scopestack_name; /* runs beside scopestack */
+#endif
 };
+
+#ifdef DEBUGGING
+#define DEBUGGING_STACK_VARIABLE(X) X(scopestack_name)
+#else
+#define DEBUGGING_STACK_VARIABLE(X)
+#endif
 
 #define EACH_STACK_VARIABLE(X)                                                                                         \
     X(curstackinfo) X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max)                                    \
     X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) X(markstack) X(markstack_ptr) X(markstack_max)                  \
-    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)
+    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)                     \
+    DEBUGGING_STACK_VARIABLE(X)
 
 static void get_stacks(pTHX_ struct stacks *stacks) {
 #define GET(name) stacks->name = PL_##name;
@@ -91,12 +105,25 @@ static void set_stacks(pTHX_ const struct stacks *stacks) {
 
 /* For the next child: exit unwinds to the bottom of the stacks it finds, and on the parent's it would run the
  * destructors of all that the parent's frames hold. Made in the parent, because memory is cheap to allocate there. */
+#ifdef USE_ITHREADS
+/* They lie in the memory of the interpreter that made them, and go with it. One that was made later may have its
+ * address, but not on a thread that has a set. */
+static __thread struct stacks spare_stacks;
+static __thread bool has_spare_stacks;
+static __thread PerlInterpreter *spare_stacks_owner;
+#define OWNS_SPARE_STACKS (spare_stacks_owner == aTHX)
+#define OWN_SPARE_STACKS (void)(spare_stacks_owner = aTHX)
+#else
 static struct stacks spare_stacks;
 static bool has_spare_stacks;
+#define OWNS_SPARE_STACKS true
+#define OWN_SPARE_STACKS (void)0
+#endif
 
 static void make_spare_stacks(pTHX) {
     struct stacks used;
-    if (has_spare_stacks) return;
+    if (has_spare_stacks && OWNS_SPARE_STACKS) return;
+    OWN_SPARE_STACKS;
     get_stacks(aTHX_ &used);
     init_stacks();
     get_stacks(aTHX_ &spare_stacks);
@@ -176,6 +203,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     set_stacks(aTHX_ &spare_stacks);
     has_spare_stacks = false; /* a child of this child needs others */
     glue_fork_keep_place(aTHX);
+    glue_fork_forget_place();
     if (!options->keep_signals) glue_signals_reset(aTHX);
     if (!options->keep_loops) renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
@@ -234,16 +262,17 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
     int rc = evf_hooks_prepare(&refused);
     if (rc < 0) refuse(aTHX_ rc);
     make_spare_stacks(aTHX);
-    glue_fork_remember_place(aTHX);
     PERL_FLUSHALL_FOR_CHILD;
     rc = evf_fork_prepare(flags, &mask);
     if (rc < 0) {
         evf_hooks_finish(EVF_PARENT);
         glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
     }
+    glue_fork_remember_place(aTHX);
     pid_t pid = PerlProc_fork();
     if (pid == 0) child(aTHX_ loop, options, families, &mask);
     const int saved_errno = errno;
+    glue_fork_forget_place();
     /* Before the signals are let in: nothing can have reaped the child. */
     if (pid > 0 && options->wants_fd) options->fd = evf_process_open(pid);
     if (pid > 0 && loop != NULL && options->on_exit != NULL) rc = glue_start_process(aTHX_ loop, pid, options->on_exit);

@@ -115,12 +115,16 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
         .has_pending = glue_signals_has_pending,
         .data = loop,
     };
+    errno = 0;
     int rc = evf_loop_new(backend, method, &hooks, &loop->evf);
     if (rc < 0) {
+        /* Of other errors it says nothing. */
+        const int system_errno = rc == EVF_ESYSTEM || rc == EVF_EBACKEND ? errno : 0;
         Safefree(loop);
-        glue_throw(aTHX_ rc, "new", NULL, "cannot make a loop on %s%s%s: %s (%s)", backend->name,
+        glue_throw(aTHX_ rc, "new", NULL, "cannot make a loop on %s%s%s: %s%s%s%s", backend->name,
                    method != NULL ? " with method " : "", method != NULL ? method : "", evf_error_text(rc),
-                   Strerror(errno));
+                   system_errno != 0 ? " (" : "", system_errno != 0 ? Strerror(system_errno) : "",
+                   system_errno != 0 ? ")" : "");
     }
     MAGIC *magic = sv_magicext(loop->object, NULL, PERL_MAGIC_ext, &loop_magic, (const char *)(void *)loop, 0);
 #ifdef USE_ITHREADS
@@ -293,6 +297,31 @@ static struct glue_io *new_io(pTHX_ struct glue_loop *loop, SV *handle, int fd, 
     return watch;
 }
 
+/* Of a watch whose file was closed without unwatch_io. What it holds is released when the statement is over, because
+ * that may destroy anything. */
+static void remove_closed_io(pTHX_ struct glue_io *watch) {
+    SV *handle = newRV_inc(SvRV(watch->handle));
+    sv_2mortal(handle);
+    for (int i = 0; i < GLUE_IO_CALLBACKS; i++) {
+        if (watch->code[i] != NULL) sv_2mortal(watch->code[i]);
+        watch->code[i] = NULL;
+    }
+    evf_io_stop_closed(&watch->io);
+    remove_io(aTHX_ watch);
+}
+
+/* The watch of this number, if it is not of another file that had the number before. */
+static struct glue_io *find_live_by_fd(pTHX_ const struct glue_loop *loop, int fd, const SV *target) {
+    struct glue_io *watch = find_by_fd(loop, fd);
+    if (watch == NULL || SvRV(watch->handle) == target) return watch;
+    SV *other = sv_2mortal(newRV_inc(SvRV(watch->handle)));
+    const bool is_lost = glue_fileno(aTHX_ other) != fd;
+    watch = find_by_fd(loop, fd); /* its fileno may be Perl code, which may have changed anything */
+    if (watch == NULL || !is_lost || SvRV(watch->handle) != SvRV(other)) return watch;
+    remove_closed_io(aTHX_ watch);
+    return NULL;
+}
+
 void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes) {
     int fd = glue_fileno(aTHX_ handle);
     if (fd < 0) throw_for_handle(aTHX_ EVF_EBADF, "watch_io", handle);
@@ -303,36 +332,33 @@ void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes) {
         if (codes[i] != NULL) mask |= 1u << i;
     }
 
-    struct glue_io *watch = find_by_fd(loop, fd);
-    if (watch != NULL && SvRV(watch->handle) != target && glue_fileno(aTHX_ watch->handle) != fd) {
-        /* The number was another file's, closed without unwatch_io. */
-        evf_io_stop_closed(&watch->io);
-        remove_io(aTHX_ watch);
-        watch = NULL;
-    }
+    struct glue_io *watch = find_live_by_fd(aTHX_ loop, fd, target);
     if (watch == NULL) {
         watch = new_io(aTHX_ loop, handle, fd, mask);
-    } else if (mask_of(watch) == (mask_of(watch) | mask)) {
-        /* Nothing new to ask for. The file may be a new one all the same: have the kernel told again. */
+    } else if (evf_io_is_closed(&watch->io) || mask_of(watch) == (mask_of(watch) | mask)) {
+        /* The handle was closed, and has the number again. Or there is nothing new to ask for, and the file may be a
+         * new one all the same. Have the kernel told again. */
         evf_io_stop(&watch->io);
-        int rc = evf_io_start(loop->evf, &watch->io, fd, mask_of(watch), on_io, watch);
+        int rc = evf_io_start(loop->evf, &watch->io, fd, mask_of(watch) | mask, on_io, watch);
         if (rc < 0) {
             remove_io(aTHX_ watch);
             throw_for_handle(aTHX_ rc, "watch_io", handle);
         }
     }
+    SV *replaced[GLUE_IO_CALLBACKS] = {NULL}, *replaced_handle = NULL;
     if (SvRV(watch->handle) != target) {
-        SvREFCNT_dec(watch->handle);
+        replaced_handle = watch->handle;
         watch->handle = newRV_inc(target);
     }
     for (int i = 0; i < GLUE_IO_CALLBACKS; i++) {
         if (codes[i] == NULL) continue;
-        SV *old = watch->code[i];
+        replaced[i] = watch->code[i];
         watch->code[i] = glue_keep_code(aTHX_ codes[i]);
-        SvREFCNT_dec(old);
         watch->fresh |= 1u << i;
     }
     (void)evf_io_set(&watch->io, mask_of(watch)); /* active, and the mask is valid */
+    for (int i = 0; i < GLUE_IO_CALLBACKS; i++) SvREFCNT_dec(replaced[i]); /* last: may destroy anything */
+    SvREFCNT_dec(replaced_handle);
 }
 
 void glue_unwatch_io(pTHX_ struct glue_loop *loop, SV *handle, unsigned mask) {

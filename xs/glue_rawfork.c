@@ -43,6 +43,7 @@ static void end(pTHX_ bool is_child, const sigset_t *mask) {
         glue_families_in_child(aTHX_ families, "raw", NULL);
         if (!has_own_seed) PL_srand_called = FALSE;
     }
+    glue_fork_forget_place();
     if (mask != NULL) evf_fork_restore_mask(mask);
     if (!is_nested) {
         SvREFCNT_dec(families);
@@ -154,7 +155,10 @@ static void report_skipped(pTHX_ bool was_refused) {
 static void finish_in_child(pTHX) {
     const bool was_prepared = under_way == INSIDE, was_refused = under_way == REFUSED;
     under_way = NONE;
-    if (!was_prepared) report_skipped(aTHX_ was_refused);
+    if (!was_prepared) {
+        report_skipped(aTHX_ was_refused);
+        glue_fork_remember_place(aTHX); /* near enough */
+    }
     end(aTHX_ true, NULL);
 }
 
@@ -210,6 +214,10 @@ static void in_child(void) {
     if (under_way != NONE && PL_op->op_type == OP_FORK) {
         finish_in_child(aTHX);
         return;
+    }
+    if (under_way == INSIDE) { /* its statement may be over, and freed, before the next safe point */
+        glue_fork_keep_place(aTHX);
+        glue_fork_forget_place();
     }
     /* An open may exec next; C code may do anything. */
     is_deferred = true;

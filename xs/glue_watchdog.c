@@ -12,9 +12,10 @@ static struct {
     struct timespec deadline;
     char text[512];
     bool is_called_off;
-} watchdog = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} watchdog;
 
 static bool is_active;
+static sig_atomic_t generation; /* of the process that started it: a child inherits all of this, but no thread */
 
 #ifdef __APPLE__ /* has no other clock for conditions */
 enum { WATCHDOG_CLOCK = CLOCK_REALTIME };
@@ -35,8 +36,10 @@ static void *watch(void *unused) {
     return NULL;
 }
 
-static void init_condition(void) {
+/* Both anew each time: in a child the old ones may be locked, and waited for, by a thread that is not there. */
+static void init_locks(void) {
     pthread_condattr_t attributes;
+    (void)pthread_mutex_init(&watchdog.mutex, NULL);
     (void)pthread_condattr_init(&attributes);
 #ifndef __APPLE__
     (void)pthread_condattr_setclock(&attributes, WATCHDOG_CLOCK);
@@ -48,11 +51,12 @@ static void init_condition(void) {
 void glue_watchdog_start(NV seconds, const char *format, ...) {
     sigset_t all, before;
     va_list arguments;
-    if (is_active) return;
+    if (is_active && generation == evf_fork_generation) return;
+    generation = evf_fork_generation;
     va_start(arguments, format);
     (void)vsnprintf(watchdog.text, sizeof watchdog.text, format, arguments);
     va_end(arguments);
-    init_condition();
+    init_locks();
     (void)clock_gettime(WATCHDOG_CLOCK, &watchdog.deadline);
     const NV end = (NV)watchdog.deadline.tv_nsec * 1e-9 + seconds;
     watchdog.deadline.tv_sec += (time_t)end;
@@ -67,10 +71,12 @@ void glue_watchdog_start(NV seconds, const char *format, ...) {
 void glue_watchdog_stop(void) {
     if (!is_active) return;
     is_active = false;
+    if (generation != evf_fork_generation) return; /* the parent's */
     (void)pthread_mutex_lock(&watchdog.mutex);
     watchdog.is_called_off = true;
     (void)pthread_cond_signal(&watchdog.changed);
     (void)pthread_mutex_unlock(&watchdog.mutex);
     (void)pthread_join(watchdog.thread, NULL);
     (void)pthread_cond_destroy(&watchdog.changed);
+    (void)pthread_mutex_destroy(&watchdog.mutex);
 }

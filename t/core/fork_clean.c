@@ -41,6 +41,10 @@ static void abandoned(void) {
         evf_idle_stop(&idle);
         evf_signal_stop(&sig);
         evf_process_stop(&process);
+        /* Stopped or not, by its memory it is active still: that is not why it cannot be started. */
+        CHECK_INT(evf_timer_start(loop, &timer, EVF_CLOCK_MONOTONIC, 0, count_timer, &any), EVF_EABANDONED);
+        CHECK_INT(evf_idle_start(loop, &idle, count_idle, &any), EVF_EABANDONED);
+        CHECK_INT(evf_io_start(loop, &io, fds[0], EVF_READ, count_io, &any), EVF_EABANDONED);
         check_loop_works(new_loop());
         CHECK_INT(any, 0);
         evf_loop_free(loop);

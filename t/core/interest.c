@@ -197,6 +197,34 @@ static void refusal_is_tried_again(void) {
     }
 }
 
+/* Whichever of them is refused, and however often. */
+static void refusal_holds_up_nobody(void) {
+    for (int refused = 0; refused < 3; refused++) {
+        struct evf_io ios[3];
+        memset(ios, 0, sizeof ios);
+        open_it();
+        const int numbers[3] = {fd, other_fd, dup(fd)};
+        for (int i = 0; i < 3; i++) {
+            start(&ios[i], numbers[i], EVF_READ, "a");
+            sim->ready[numbers[i]] = EVF_READ;
+        }
+        sim_fail_set_io(sim, numbers[refused], EVF_EBACKEND, 3);
+        CHECK_INT(evf_loop_run_once(loop, -1), EVF_EBACKEND);
+        for (int i = 0; i < 3; i++) CHECK_INT(sim->interest[numbers[i]], i == refused ? 0 : EVF_READ);
+        CHECK_INT(evf_io_set(&ios[(refused + 1) % 3], EVF_READ | EVF_WRITE), 0);
+        CHECK_INT(evf_loop_run_once(loop, -1), EVF_EBACKEND);
+        CHECK_INT(sim->interest[numbers[(refused + 1) % 3]], EVF_READ | EVF_WRITE);
+        evf_io_stop(&ios[refused]); /* who gives up goes on without it */
+        CHECK_INT(evf_loop_run_once(loop, -1), 2);
+        start(&ios[refused], numbers[refused], EVF_READ, "a");
+        CHECK_INT(evf_loop_run_once(loop, -1), EVF_EBACKEND);
+        CHECK_INT(evf_loop_run_once(loop, -1), 3);
+        evf_io_stop(&ios[2]);
+        (void)close(numbers[2]);
+        close_it();
+    }
+}
+
 /* What fails leaves no interest in the backend (backend.h): going back to what worked has to ask again. */
 static void refused_change_goes_back(void) {
     struct evf_io io = {0};
@@ -223,15 +251,19 @@ static void closed_before_it_was_asked(void) {
     CHECK_INT(evf_loop_run_once(loop, -1), 1);
     CHECK_TEXT(trace, "b:r");
     *sim->calls = '\0';
+    CHECK(evf_io_is_closed(&io) && !evf_io_is_closed(&second));
     CHECK_INT(evf_io_set(&io, EVF_WRITE), 0);
     CHECK_INT(evf_loop_run_once(loop, 0), 1);
     check_calls(""); /* silent until it is started anew */
+    CHECK(evf_io_is_closed(&io));
     CHECK_INT(evf_loop_watchers(loop), 2);
     evf_io_stop(&io);
     check_calls("");
     evf_io_stop(&second);
     trace_clear();
+    CHECK(!evf_io_is_closed(&io));
     start(&io, fd, EVF_READ, "anew");
+    CHECK(!evf_io_is_closed(&io));
     CHECK_INT(evf_loop_run_once(loop, -1), 1);
     CHECK_TEXT(trace, "anew:r");
     close_it();
@@ -384,6 +416,7 @@ int main(int argc, char **argv) {
         TAP_TEST(find, "find knows what is active, and not the core's own"),
         TAP_TEST(high_numbers, "descriptors with high numbers"),
         TAP_TEST(refusal_is_tried_again, "a backend that fails is asked again in the next turn"),
+        TAP_TEST(refusal_holds_up_nobody, "what it refuses keeps no other change waiting"),
         TAP_TEST(refused_change_goes_back, "a refused change can be taken back"),
         TAP_TEST(closed_before_it_was_asked, "a closed descriptor is silent, and hurts nobody else"),
         TAP_TEST(closed_while_watched, "a descriptor that is closed while watched is silent"),

@@ -186,18 +186,21 @@ static void collect_idles(void) {
     }
 }
 
-/* Faults that the last round of set_io has used up. Returns the code that ended it, or 0. */
+/* Faults that the last round of set_io has used up. Returns the code of the first that ends the turn, or 0. */
 static int fault_counts[IOS];
+static bool is_refused[IOS];
 
 static int look_at_faults(void) {
-    int rc = 0;
+    int rc = sim->refusal;
+    sim->refusal = 0;
     for (int i = 0; i < IOS; i++) {
         int used = fault_counts[i] - sim->fail_set_io_count[fds[i]], code = sim->fail_set_io[fds[i]];
         fault_counts[i] = sim->fail_set_io_count[fds[i]];
+        is_refused[i] = false;
         if (used == 0) continue;
         if (code == EVF_ENOTSUP) m_ios[i].always_ready = true;
         else if (code == EVF_EBADF) m_ios[i].closed = true;
-        else rc = code;
+        else is_refused[i] = true;
     }
     return rc;
 }
@@ -227,7 +230,7 @@ static void reports(void *data, int fd, unsigned mask) {
 
 static void check_interest(void) {
     for (int i = 0; i < IOS; i++) {
-        bool is_asked = m_ios[i].active && !m_ios[i].always_ready && !m_ios[i].closed;
+        bool is_asked = m_ios[i].active && !m_ios[i].always_ready && !m_ios[i].closed && !is_refused[i];
         if (sim->interest[fds[i]] != (is_asked ? m_ios[i].mask : 0))
             differs("interest", sim->interest[fds[i]], is_asked ? (int)m_ios[i].mask : 0);
     }
@@ -239,7 +242,10 @@ static int after_wait(void *data) {
     struct turn *turn = &turn_stack[depth];
     (void)data;
     turn->expected_rc = look_at_faults();
-    if (sim->waits == waits_before) return 0; /* a refusal has ended the turn before the wait */
+    if (sim->waits == waits_before) { /* a refusal has ended the turn before the wait; the others are asked for */
+        check_interest();
+        return 0;
+    }
     waits_total++;
     if (sim->last_timeout_ns != turn->expected_wait_ns) {
         bool is_always = false; /* found out on the way to the wait */

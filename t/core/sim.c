@@ -114,7 +114,9 @@ static int sim_set_io(void *state, int fd, unsigned old_mask, unsigned new_mask)
     if (new_mask != 0 && sim->fail_set_io_count[fd] > 0) {
         sim->fail_set_io_count[fd]--;
         sim->interest[fd] = 0; /* what fails leaves no interest */
-        return sim->fail_set_io[fd];
+        int rc = sim->fail_set_io[fd];
+        if (sim->refusal == 0 && rc != EVF_EBADF && rc != EVF_ENOTSUP) sim->refusal = rc;
+        return rc;
     }
     sim->interest[fd] = (unsigned char)new_mask;
     return 0;

@@ -38,6 +38,7 @@ struct sim {
     bool last_for_good;
     int64_t last_timeout_ns;
     char calls[512]; /* of set_io: "fd:old>new " each, till it is cleared */
+    int refusal;     /* the first code that set_io answered, EBADF and ENOTSUP apart, till it is cleared */
     int violations;  /* of the contract, and a line about the first */
     char violation[120];
     int stuck; /* waits for ever with nothing to come; they fail with EVF_EBACKEND, so that the test goes on */

@@ -2,7 +2,9 @@
 use strict;
 use warnings;
 
+use lib 't/lib';
 use Config;
+use ForkTest;
 use Test2::V0;
 
 BEGIN { plan skip_all => 'this perl has no threads' unless $Config{useithreads} }
@@ -37,5 +39,25 @@ $queue->enqueue(1);
 like $thread->join, qr/later: the loop belongs to another thread/, 'the copy of the loop in the thread is an empty shell';
 is fork_and_wait(), 3, 'the loop itself goes on';
 is scalar @warnings, 1, 'without the thread there is nothing to warn of';
+
+# What is kept for the next child is memory of the interpreter that made it.
+my $program = <<'PROGRAM';
+    use threads;
+    use EventLoop::Fork::Loop;
+    sub status {
+        my $own = EventLoop::Fork::Loop->new;
+        my $status;
+        $own->fork(code => sub { my @used = map { { number => $_ } } 1 .. 1000; 3 }, on_exit => sub { $status = $_[1] });
+        $own->loop_once until defined $status;
+        return $status;
+    }
+    my @memory;
+    for my $round (1 .. 3) {
+        print threads->create(\&status)->join, "\n";
+        push @memory, map { [ 1 .. 50 ] } 1 .. 500;
+        print status(), "\n";
+    }
+PROGRAM
+is run_program($program)->{stdout}, "768\n" x 6, 'forks in threads that come and go, and one outside after each';
 
 done_testing;

@@ -13,6 +13,7 @@ my $start = <<'PROGRAM';
     use EventLoop::Fork qw(at_fork);
     use EventLoop::Fork::Loop;
     use FFI::Platypus;
+    use POSIX ();
     $| = 1;
     my $ffi = FFI::Platypus->new(api => 1, lib => [undef]);
     my $c_fork = $ffi->function(fork => [] => 'int');
@@ -67,5 +68,20 @@ SKIP: {
         print "got $got\n";
 PROGRAM
     is $result->{stdout}, "got 1\n", 'the parent\'s EV still hears of its pipe';
+}
+
+{
+    # The first fork is a statement of an eval: its memory is another's by the second.
+    my $result = run_program($start . <<'PROGRAM');
+        at_fork(name => 'place', child => sub { print EventLoop::Fork::_fork_place(), "\n" });
+        eval qq{#line 77 "old"\nwaitpid fork || POSIX::_exit(0), 0;} or die $@;
+        my @memory = map { eval "sub { $_ + 1 }" } 1 .. 200;
+#line 90 "new"
+        my $pid = $c_fork->call;
+        exit 0 if !$pid;
+        waitpid $pid, 0;
+PROGRAM
+    like $result->{stdout}, qr/\Aold line 77\nnew line 9[01]\n\z/, 'the place of a fork is not that of the one before';
+    is $result->{stderr}, '', 'and nothing is said';
 }
 done_testing;

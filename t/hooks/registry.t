@@ -215,6 +215,26 @@ subtest 'a child hook that takes long' => sub {
     $hook->cancel;
 };
 
+# Its child inherits the clock that watches the hook, and not the thread behind it.
+subtest 'a fork in a child hook that has a time limit' => sub {
+    my $hook = at_fork(
+        timeout => 60,
+        child   => sub {
+            is_asleep("$$/task/$_") for grep { $_ ne $$ } map { m{([0-9]+)\z} } glob "/proc/$$/task/*";
+            my $pid = fork;
+            if (!$pid) {
+                alarm BOUND;
+                return;
+            }
+            waitpid $pid, 0;
+            note_line("grandchild $?");
+        }
+    );
+    raw();
+    is logged()->{C}, ['grandchild 0'], 'the grandchild leaves the hook';
+    $hook->cancel;
+};
+
 subtest 'exit in a child hook' => sub {
     my $hook = at_fork(timeout => 60, child => sub { exit 6 });
     is ours() >> 8, 6, 'ends a child of ours';

@@ -232,6 +232,14 @@ subtest native => sub {
     nothing_left($fds);
 };
 
+subtest 'what the system has not said' => sub {
+    my $object = bless {}, 'EventLoop::Fork::Loop';
+    $! = POSIX::ENOTTY();    # of something before
+    my ($error) = error_of(sub { $object->_attach(0, 'telepathy', 0, 0) });
+    is([ $error->name, $error->message ], [ 'EVF_EINVAL', 'cannot make a loop on poll with method telepathy: invalid argument' ],
+        'is not in the message');
+};
+
 subtest 'another package' => sub {
     $loop = EventLoop::Fork::Loop->new;
     my ($error, $line);

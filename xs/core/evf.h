@@ -147,6 +147,9 @@ void evf_io_stop(struct evf_io *io);
 /* Stop, when the descriptor turns out to have been closed before. Another process may hold the file open, and the
  * kernel would report it for ever: the loop makes its kernel objects anew. */
 void evf_io_stop_closed(struct evf_io *io);
+/* True when the loop has found the descriptor closed under its watcher, which is silent until it is started anew. Not
+ * every backend looks. */
+bool evf_io_is_closed(const struct evf_io *io);
 /* The active watcher of a descriptor, or NULL; of an abandoned loop nothing is found. */
 struct evf_io *evf_io_find(const struct evf_loop *loop, int fd);
 

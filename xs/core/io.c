@@ -125,33 +125,53 @@ void evf_io_stop_closed(struct evf_io *io) {
     evf_io_stop(io);
 }
 
+bool evf_io_is_closed(const struct evf_io *io) {
+    const struct evf_loop *loop = io->w.loop;
+    return loop != NULL && !loop->abandoned && loop->fds[io->fd].closed;
+}
+
 struct evf_io *evf_io_find(const struct evf_loop *loop, int fd) {
     if (loop->abandoned || fd < 0 || (size_t)fd >= loop->fds_size) return NULL;
     struct evf_io *io = loop->fds[fd].io;
     return io == NULL || io->w.internal ? NULL : io;
 }
 
-int evf__io_flush(struct evf_loop *loop) {
-    while (loop->changes_count > 0) {
-        int fd = loop->changes[loop->changes_count - 1];
-        struct evf__fd *slot = &loop->fds[fd];
-        unsigned mask = kernel_mask(slot);
-        if (mask != slot->kernel_mask) {
-            int rc = loop->backend->set_io(loop->state, fd, slot->kernel_mask, mask);
-            slot->kernel_mask = rc == 0 ? (unsigned char)mask : 0;
-            if (rc == EVF_ENOTSUP) {
-                slot->always_ready = true;
-                if (counts_as_ready(slot)) loop->always_ready_count++;
-            } else if (rc == EVF_EBADF) {
-                evf__io_host_closed(loop, fd);
-            } else if (rc < 0) {
-                return rc; /* stays in the list: the next turn tries again */
-            }
-        }
-        slot->changed = false;
-        loop->changes_count--;
+static int tell_backend(struct evf_loop *loop, int fd) {
+    struct evf__fd *slot = &loop->fds[fd];
+    unsigned mask = kernel_mask(slot);
+    if (mask == slot->kernel_mask) return 0;
+    int rc = loop->backend->set_io(loop->state, fd, slot->kernel_mask, mask);
+    slot->kernel_mask = rc == 0 ? (unsigned char)mask : 0;
+    if (rc == EVF_ENOTSUP) {
+        slot->always_ready = true;
+        if (counts_as_ready(slot)) loop->always_ready_count++;
+        return 0;
     }
-    return 0;
+    if (rc == EVF_EBADF) {
+        evf__io_host_closed(loop, fd);
+        return 0;
+    }
+    return rc;
+}
+
+/* What fails stays in the list, for the next turn, and keeps none of the others waiting. Returns the first failure. */
+int evf__io_flush(struct evf_loop *loop) {
+    const size_t count = loop->changes_count;
+    size_t kept = count; /* those that stay, from here on */
+    int first_rc = 0;
+    for (size_t i = count; i > 0; i--) {
+        int fd = loop->changes[i - 1];
+        int rc = tell_backend(loop, fd);
+        if (rc < 0) {
+            if (first_rc == 0) first_rc = rc;
+            loop->changes[--kept] = fd;
+        } else {
+            loop->fds[fd].changed = false;
+        }
+    }
+    loop->changes_count = count - kept;
+    if (kept > 0) memmove(loop->changes, loop->changes + kept, loop->changes_count * sizeof *loop->changes);
+    return first_rc;
 }
 
 /* Before kernel objects are opened: one of them may get the number, and would be watched in place of the file. */

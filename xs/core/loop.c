@@ -18,6 +18,7 @@ int64_t evf_loop_now(struct evf_loop *loop, enum evf_clock clock) {
 /* ---- Watchers in general ------------------------------------------------------------------------------------ */
 
 int evf__watcher_check(struct evf_loop *loop, const struct evf_watcher *watcher) {
+    if (loop->abandoned) return EVF_EABANDONED; /* first: nobody can stop its watchers, so they all seem active */
     if (watcher->loop != NULL) return EVF_EEXIST;
     return evf_loop_after_fork(loop, false);
 }

@@ -392,6 +392,10 @@ The same, when its number is closed under the handle.
 
 The same, when the file stays open under another number.
 
+=item io.reopened
+
+A handle that was closed while it was watched can be opened and watched again.
+
 =item io.unwatched_with_copy
 
 Nor does a file spin that was unwatched, closed, and stays open elsewhere.

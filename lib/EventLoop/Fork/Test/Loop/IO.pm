@@ -255,6 +255,27 @@ contract io => closed_with_copy => 'the same, when the file stays open under ano
     });
 };
 
+contract io => reopened => 'a handle that was closed while it was watched can be opened and watched again' => sub {
+    my ($one, $other) = pair();
+    my ($new, $peer)  = pair();
+    my $fd     = fileno $one;
+    my %called = (read => 0, write => 0);
+    $loop->watch_io(handle => $one, on_read_ready => sub { $called{read}++ });
+    turns();
+    close $one;
+    turns();
+    open $one, '+<&', $new or die "dup: $!";
+    return skip_rest('its number has another owner') if fileno $one != $fd;
+    $loop->watch_io(handle => $one, on_write_ready => sub { $called{write}++ });
+    $loop->loop_once(1);
+    is_list([ @called{qw(read write)} ], [ 0, 1 ], 'for what was not watched before');
+    give($peer);
+    $loop->watch_io(handle => $one, on_read_ready => sub { $called{read}++ });
+    $loop->loop_once(1);
+    is_list([ @called{qw(read write)} ], [ 1, 2 ], 'and for what was');
+    $loop->unwatch_io(handle => $one, on_read_ready => 1, on_write_ready => 1);
+};
+
 contract io => unwatched_with_copy => 'nor does a file spin that was unwatched, closed, and stays open elsewhere' =>
     sub {
     my ($one, $other) = pair();
