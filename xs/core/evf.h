@@ -225,7 +225,8 @@ void evf_process_use_pidfd(bool use);
  * when the child has ended. EVF_ENOTSUP: the system has none such, or lets us have none; ask evf_process_reap now and
  * then. EVF_ECHILD: not a child of this process. EVF_ESYSTEM: no descriptor is free, and the like; errno tells. */
 int evf_process_open(pid_t pid);
-/* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1. */
+/* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1.
+ * EVF_EINVAL: not the pid of one process. */
 int evf_process_reap(pid_t pid, int fd, int *ret_wait_status);
 
 /* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */

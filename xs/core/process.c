@@ -116,6 +116,7 @@ static int reap(const struct evf_process *process, int *ret_status) {
 }
 
 int evf_process_reap(pid_t pid, int fd, int *ret_wait_status) {
+    if (pid <= 0) return EVF_EINVAL; /* to waitpid that is any child: somebody else's status */
     const struct evf_process process = {.pid = pid, .pidfd = fd};
     return reap(&process, ret_wait_status);
 }
