@@ -332,6 +332,9 @@ int evf_hooks_prepare(struct evf_hook **ret_refused);
  * those are run that have no prepare callback. Ignored inside a hook. */
 void evf_hooks_finish(enum evf_phase phase);
 bool evf_hooks_are_running(void);
+/* The hook that runs was left by a jump that goes past evf_hooks_prepare or evf_hooks_finish, as exit in Perl does. The
+ * rest of that round is dropped, and the next fork runs its hooks again. Ignored outside of a hook. */
+void evf_hooks_break(void);
 /* The hooks of a phase in the order of their calls: the one after hook, the first for NULL; NULL at the end. */
 struct evf_hook *evf_hook_next(const struct evf_hook *hook, enum evf_phase phase);
 
