@@ -80,6 +80,7 @@ struct glue_loop {
     struct glue_process *processes;
     struct glue_slot **slots, *free_slots;
     U32 slots_count, slots_size;
+    sig_atomic_t generation; /* of the process that the watches of processes are for */
     PerlInterpreter *perl;
 };
 

@@ -109,13 +109,22 @@ static int call_watched(pTHX_ struct glue_hook *hook, enum evf_phase phase, SV *
     return rc;
 }
 
+/* exit unwinds perl and jumps past the registry. END blocks come next, and may fork. */
+static void break_unless_returned(pTHX_ void *data) {
+    PERL_UNUSED_CONTEXT;
+    if (!*(const bool *)data) evf_hooks_break();
+}
+
 static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
     struct glue_hook *hook = data;
     SV *error = NULL;
+    bool has_returned = false;
     int rc = 0;
     dTHX;
     PERL_UNUSED_ARG(evf);
     if (aTHX != hook->perl) return 0; /* the fork of another thread */
+    ENTER;
+    SAVEDESTRUCTOR_X(break_unless_returned, &has_returned);
     hook->references++;
     if (call_watched(aTHX_ hook, phase, &error) < 0) {
         if (phase == EVF_PREPARE && hook->refuses) {
@@ -130,6 +139,8 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
         SvREFCNT_dec(error);
     }
     release(aTHX_ hook);
+    has_returned = true;
+    LEAVE;
     return rc;
 }
 

@@ -105,6 +105,7 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
     struct glue_loop *loop;
     Newxz(loop, 1, struct glue_loop);
     loop->perl = aTHX;
+    loop->generation = evf_fork_generation;
     loop->object = SvRV(self);
     loop->is_io_async = is_io_async;
     loop->calls_wait = calls_wait;
@@ -149,9 +150,33 @@ struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
     glue_throw(aTHX_ EVF_EINVAL, operation, self, "called on what is no loop: '%s'", glue_text(aTHX_ self));
 }
 
+/* In the child of a raw fork the core has stopped watching its parent's children: their code goes, too. Where perl calls
+ * in, because that may destroy anything. */
+static void drop_processes_of_parent(pTHX_ struct glue_loop *loop) {
+    if (LIKELY(loop->generation == evf_fork_generation) || evf_loop_after_fork(loop->evf, false) < 0) return;
+    struct glue_process *dropped = NULL;
+    loop->generation = evf_fork_generation;
+    for (struct glue_process **at = &loop->processes, *watch; (watch = *at) != NULL;) {
+        if (watch->process.w.loop != NULL) { /* started here */
+            at = &watch->next;
+            continue;
+        }
+        *at = watch->next;
+        watch->next = dropped;
+        dropped = watch;
+    }
+    for (struct glue_process *watch; (watch = dropped) != NULL;) {
+        SV *code = watch->code;
+        dropped = watch->next;
+        Safefree(watch);
+        SvREFCNT_dec(code);
+    }
+}
+
 /* ---- A turn ------------------------------------------------------------------------------------------------- */
 
 int glue_loop_once(pTHX_ struct glue_loop *loop, int64_t timeout_ns) {
+    drop_processes_of_parent(aTHX_ loop);
     glue_signals_begin(aTHX_ loop);
     int count = evf_loop_run_once(loop->evf, timeout_ns);
     if (count >= 0) return count;
@@ -575,6 +600,7 @@ void glue_watch_process(pTHX_ struct glue_loop *loop, pid_t pid, SV *code) {
 }
 
 void glue_unwatch_process(pTHX_ struct glue_loop *loop, pid_t pid) {
+    drop_processes_of_parent(aTHX_ loop);
     struct evf_process *process = evf_process_find(loop->evf, pid);
     if (process != NULL) SvREFCNT_dec(remove_process((struct glue_process *)process->w.data));
 }

@@ -261,8 +261,8 @@ my $signalfd = <<'PERL';
     print "child $status, parent heard $heard\n";
 PERL
 SKIP: {
-    skip('EV is not installed', 2)        unless $has_ev;
-    skip('libev has no signalfd here', 2) unless $^O eq 'linux';
+    skip('EV is not installed', 3)        unless $has_ev;
+    skip('libev has no signalfd here', 3) unless $^O eq 'linux';
     control(
         'a child that stops a watcher on a signalfd takes the signal from its parent',
         ['EV'], qr/parent heard 0/, "$prelude $signalfd", 'loop_fork'
@@ -270,6 +270,12 @@ SKIP: {
     program_says(
         'a signalfd is private, and the signal is not blocked', "child 2, parent heard 1\n",
         "$ours $signalfd", 'ours'
+    );
+    # Its number has more than 32 bits in the mask of the descriptor.
+    (my $real_time = $signalfd) =~ s/(?=    my \$late;)/    my \$other = \$loop->signal('NUM40', sub { });\n/;
+    program_says(
+        'with a real-time signal, too', "child 2, parent heard 1\n",
+        "$ours $real_time", 'ours'
     );
 }
 

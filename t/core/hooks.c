@@ -1,6 +1,7 @@
 /* Hooks at a fork: who is called, in which order, and what a hook may do while hooks run. */
 #include "helpers.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,38 @@ static void unprepared(void) {
     evf_hook_cancel(&both.hook), evf_hook_cancel(&child.hook);
 }
 
+/* A hook that never comes back, as one that calls exit in Perl: what runs next may fork. */
+static jmp_buf way_out;
+
+static int jump(struct evf_hook *hook, enum evf_phase phase, void *data) {
+    (void)hook, (void)phase, (void)data;
+    longjmp(way_out, 1);
+}
+
+static void left_by_a_jump(void) {
+    static struct evf_hook jumper = {.priority = 50};
+    struct evf_hook *refused;
+    struct tracer both = make("both", 60);
+    add(&both);
+    evf_hooks_break(); /* outside of a hook: nothing */
+    for (int phase = EVF_PREPARE; phase < EVF_PHASE_COUNT; phase++) {
+        jumper.cb[phase] = jump;
+        CHECK_INT(evf_hook_register(&jumper), 0);
+        if (setjmp(way_out) == 0) {
+            CHECK_INT(evf_hooks_prepare(&refused), 0);
+            evf_hooks_finish((enum evf_phase)phase);
+            CHECK(false);
+        }
+        CHECK(evf_hooks_are_running());
+        evf_hooks_break();
+        CHECK(!evf_hooks_are_running());
+        evf_hook_cancel(&jumper);
+        jumper.cb[phase] = NULL;
+        CHECK_TEXT(run(EVF_CHILD), "both< both>");
+    }
+    evf_hook_cancel(&both.hook);
+}
+
 /* What is registered costs nothing in the phases it does not want: many of them, in one list, still in order. */
 static void many(void) {
     enum { MANY = 3000 };
@@ -219,6 +252,7 @@ int main(int argc, char **argv) {
         TAP_TEST(frees_itself, "a hook frees itself"),
         TAP_TEST(registered_while_running, "what a hook registers takes part in the next fork"),
         TAP_TEST(unprepared, "a fork that nobody prepared"),
+        TAP_TEST(left_by_a_jump, "a hook that is left by a jump is no hook any more"),
         TAP_TEST(many, "many hooks"),
     };
     return run_once_only(tests, COUNT_OF(tests), argc, argv);

@@ -488,14 +488,27 @@ static void open_strangers(void) {
     CHECK_INT(evf_process_open(-1), EVF_ECHILD);
 }
 
+/* To waitpid they are groups, and any child. */
+static void reap_no_process(void) {
+    static const pid_t none[] = {0, -1, -2};
+    int wait_status = 4711;
+    pid_t pid = ended_child(6);
+    for (size_t i = 0; i < COUNT_OF(none); i++) CHECK_INT(evf_process_reap(none[i], -1, &wait_status), EVF_EINVAL);
+    CHECK_INT(evf_process_reap(-getpgrp(), -1, &wait_status), EVF_EINVAL);
+    CHECK_INT(wait_status, 4711);
+    CHECK_INT(evf_process_reap(pid, -1, &wait_status), 1);
+    CHECK_INT(wait_status, 6 << 8);
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
 #define X(name, promise) {#name, promise, name##_both_ways},
         EACH_BOTH_WAYS(X)
 #undef X
-            TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
+        TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
         TAP_TEST(without_a_loop_and_pidfds, "the same where there is none"),
         TAP_TEST(open_strangers, "not of others"),
+        TAP_TEST(reap_no_process, "what is no pid takes no status"),
         TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),
     };
     return run_on_every_method(tests, COUNT_OF(tests), argc, argv);

@@ -204,6 +204,62 @@ static void emptied_by_another_loop(void) {
     close_it();
 }
 
+/* Loops of other threads wait on the same descriptor, and whoever comes first must not take a wake-up from the rest. */
+enum { IDLE_LOOPS = 2 };
+
+static atomic_bool is_over;
+
+static void *wait_in_thread(void *data) {
+    while (!is_over) {
+        if (evf_loop_run_once(data, 100 * MILLISECOND) < 0) break;
+    }
+    return NULL;
+}
+
+static void *raise_in_thread(void *data) {
+    char byte;
+    (void)data;
+    while (read(round_fds[0], &byte, 1) == 1) {
+        (void)poll(NULL, 0, 1); /* by now they all wait */
+        evf_signal_raise(SIGUSR2);
+    }
+    return NULL;
+}
+
+static void loops_of_several_threads(void) {
+    const int64_t bound_ns = INT64_C(10000) * MILLISECOND;
+    int rounds = tap_is_slow() ? 20 : 300, got = 0;
+    struct evf_loop *idle[IDLE_LOOPS];
+    struct evf_signal sig = {0};
+    pthread_t threads[IDLE_LOOPS], raiser;
+    open_it();
+    is_over = false;
+    NEED(pipe(round_fds) == 0);
+    CHECK_INT(evf_signal_start(loop, &sig, SIGUSR2, count_signal, &got), 0);
+    for (int i = 0; i < IDLE_LOOPS; i++) {
+        idle[i] = new_loop();
+        NEED(pthread_create(&threads[i], NULL, wait_in_thread, idle[i]) == 0);
+    }
+    NEED(pthread_create(&raiser, NULL, raise_in_thread, NULL) == 0);
+    for (int i = 1; i <= rounds; i++) {
+        const int64_t deadline_ns = evf_loop_now(loop, EVF_CLOCK_MONOTONIC) + bound_ns;
+        give(round_fds[1]);
+        CHECK_INT(evf_loop_run_once(loop, bound_ns), 1);
+        /* One that did not end the wait would be seen at its end. */
+        if (!CHECK(evf_loop_now(loop, EVF_CLOCK_MONOTONIC) < deadline_ns) || !CHECK_INT(got, i)) break;
+    }
+    (void)close(round_fds[1]);
+    CHECK_INT(pthread_join(raiser, NULL), 0);
+    (void)close(round_fds[0]);
+    is_over = true;
+    for (int i = 0; i < IDLE_LOOPS; i++) {
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+        evf_loop_free(idle[i]);
+    }
+    evf_signal_stop(&sig);
+    close_it();
+}
+
 static void closed_on_exec(void) {
     int before = tap_count_fds();
     open_it();
@@ -248,6 +304,7 @@ int main(int argc, char **argv) {
         TAP_TEST(work_by_a_handler, "a handler ends the wait, whenever it runs"),
         TAP_TEST(work_by_a_thread, "so does a thread"),
         TAP_TEST(emptied_by_another_loop, "a nested turn of another loop takes no wake-up away"),
+        TAP_TEST(loops_of_several_threads, "loops of several threads take no wake-up from each other"),
         TAP_TEST(closed_on_exec, "all descriptors of a loop are closed on exec, and none is left"),
         TAP_TEST(handler_in_a_fresh_child, "a handler in a fresh child wakes the child, not the parent"),
     };

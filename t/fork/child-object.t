@@ -195,6 +195,13 @@ each_loop sub {
         my ($error, $options) = @{ $wrong{$name} };
         is error_of(sub { EventLoop::Fork->fork(loop => $loop, %$options) }), [ $error, 'fork', __FILE__ ], $name;
     }
+    my $child = EventLoop::Fork->fork(loop => $loop, code => sub { sleep BOUND });
+    is error_of(sub { $child->loop }), [ 'EVF_EINVAL', 'loop', __FILE__ ], 'the loop of the child in the parent';
+    is error_of(sub { $child->kill('BOGUS') }), [ 'EVF_ESIGNAL', 'kill', __FILE__ ], 'a signal that is none';
+    is $@->line, __LINE__ - 1, 'from the line of the caller';
+    is error_of(sub { $child->kill(undef) }), [ 'EVF_ESIGNAL', 'kill', __FILE__ ], 'no signal at all';
+    is $child->kill('KILL'), 1, 'the child lives, and takes a signal';
+    wait_until($loop, sub { !$child->is_running });
     is error_of(sub { EventLoop::Fork->fork(loop => $loop, 'odd') }), [ EVF_EINVAL => 'fork', __FILE__ ], 'an odd number of arguments';
     is children_left(), '', 'and nothing was forked';
     my ($seen) = in_child($loop, sub { error_of(sub { EventLoop::Fork->fork(loop => $loop, code => $code) }) });

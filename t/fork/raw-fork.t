@@ -175,4 +175,39 @@ each_loop sub {
         'children that only end';
 };
 
+# A daemon goes on for long: what its parent's watches of processes hold is let go at the first turn, or at unwatch_process.
+{
+
+    package ForkTest::Held;
+    our $freed = 0;
+    sub DESTROY { $freed++; return }
+}
+
+each_loop sub {
+    my ($new) = @_;
+    my $loop = $new->();
+    pipe my $gate, my $door or die "pipe: $!";
+    my $other = fork // die "fork: $!";
+    if (!$other) {
+        alarm 2 * BOUND;
+        close $door;
+        sysread $gate, my $byte, 1;
+        POSIX::_exit(0);
+    }
+    $ForkTest::Held::freed = 0;
+    my $ended = 0;
+    {
+        my $held = bless [], 'ForkTest::Held';
+        $loop->watch_process($other => sub { $ended = $held && 1 });
+    }
+    my ($seen) = in_raw_child(sub { $loop->loop_once(0); $ForkTest::Held::freed });
+    is $seen, 1, 'freed by a turn in a child';
+    ($seen) = in_raw_child(sub { $loop->unwatch_process($other); $ForkTest::Held::freed });
+    is $seen, 1, 'and by unwatch_process';
+    is $ForkTest::Held::freed, 0, 'not in the parent';
+    close $door;
+    wait_until($loop, sub { $ended });
+    is $ended, 1, 'whose watch goes on';
+};
+
 done_testing;

@@ -241,6 +241,33 @@ subtest 'exit in a child hook' => sub {
     $hook->cancel;
 };
 
+# END blocks come after such an exit, and may fork.
+subtest 'exit in any hook' => sub {
+    my $program = <<'PERL';
+        use EventLoop::Fork 'at_fork';
+        use POSIX ();
+        my ($phase) = @ARGV;
+        my $hook = at_fork($phase => sub { exit 3 });
+        my $raw = sub { my $pid = fork; defined $pid or return 0; $pid or POSIX::_exit(4); waitpid $pid, 0; return $? >> 8 };
+        END {
+            my $status = $?;
+            $hook->cancel;
+            my $child = eval { EventLoop::Fork->fork(code => sub { 5 }) };
+            waitpid $child->pid, 0 if $child;
+            my $ours = $child ? $? >> 8 : $@;
+            syswrite STDOUT, join ' ', $status, $raw->(), $ours;
+            POSIX::_exit($status);
+        }
+        my $pid = fork;
+        waitpid $pid, 0;
+        POSIX::_exit(0);
+PERL
+    for my $phase (qw(prepare parent child)) {
+        open my $from, '-|', $^X, (map { "-I$_" } grep { !ref } @INC), '-e', $program, $phase or die "perl: $!";
+        is slurp($from), '3 4 5', "of the phase $phase";
+    }
+};
+
 subtest 'bad input' => sub {
     my @bad = (
         [ [ 'x' ],                                  undef,       qr/arguments are not pairs/ ],

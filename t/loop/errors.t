@@ -346,6 +346,16 @@ subtest 'a loop of the parent' => sub {
     undef $loop;
 };
 
+subtest 'a method from the environment' => sub {
+    local $ENV{EVENTLOOP_FORK_METHOD} = 'x';
+    is(EventLoop::Fork::Loop->new(backend => 'poll')->method, 'poll', 'that the backend which is asked for lacks is passed over');
+    local $ENV{EVENTLOOP_FORK_BACKEND} = 'poll';
+    my ($error) = error_of(sub { EventLoop::Fork::Loop->new });
+    is([ $error->name, $error->value ], [ 'EVF_EINVAL', 'x' ], 'both from the environment');
+    ($error) = error_of(sub { EventLoop::Fork::Loop->new(backend => 'poll', method => 'y') });
+    is([ $error->name, $error->value ], [ 'EVF_EINVAL', 'y' ], 'one that is asked for');
+};
+
 for my $backend (qw(libev libevent)) {
     my $class = 'IO::Async::Loop::' . ucfirst $backend;
     subtest $class => sub {

@@ -228,7 +228,8 @@ void evf_process_use_pidfd(bool use);
  * when the child has ended. EVF_ENOTSUP: the system has none such, or lets us have none; ask evf_process_reap now and
  * then. EVF_ECHILD: not a child of this process. EVF_ESYSTEM: no descriptor is free, and the like; errno tells. */
 int evf_process_open(pid_t pid);
-/* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1. */
+/* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1.
+ * EVF_EINVAL: not the pid of one process. */
 int evf_process_reap(pid_t pid, int fd, int *ret_wait_status);
 
 /* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */
@@ -334,6 +335,9 @@ int evf_hooks_prepare(struct evf_hook **ret_refused);
  * those are run that have no prepare callback. Ignored inside a hook. */
 void evf_hooks_finish(enum evf_phase phase);
 bool evf_hooks_are_running(void);
+/* The hook that runs was left by a jump that goes past evf_hooks_prepare or evf_hooks_finish, as exit in Perl does. The
+ * rest of that round is dropped, and the next fork runs its hooks again. Ignored outside of a hook. */
+void evf_hooks_break(void);
 /* The hooks of a phase in the order of their calls: the one after hook, the first for NULL; NULL at the end. */
 struct evf_hook *evf_hook_next(const struct evf_hook *hook, enum evf_phase phase);
 

@@ -29,19 +29,23 @@ void evf_fork_isolate_always(bool always) {
 }
 
 static void before(void) {
-    if (is_ours || only_execs()) return;
-    if (host != NULL && host->before != NULL) host->before();
-    /* What is not found stays shared, as it was; nobody is there to tell. */
-    if (isolates_always) (void)evf__isolate_prepare();
+    if (!is_ours && !only_execs()) {
+        if (host != NULL && host->before != NULL) host->before();
+        /* What is not found stays shared, as it was; nobody is there to tell. */
+        if (isolates_always) (void)evf__isolate_prepare();
+    }
+    evf__loops_lock(); /* another thread that has it would not be there to give it back in the child */
 }
 
 static void in_parent(void) {
+    evf__loops_unlock();
     if (!is_ours && !only_execs() && host != NULL && host->in_parent != NULL) host->in_parent();
 }
 
 /* In the child of every fork that goes on in this program, before any of its code: closes what the parent shares. A
  * loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void in_child(void) {
+    evf__loops_unlock(); /* there is one thread */
     if (only_execs()) return;
     const bool for_good = is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0;
     const sig_atomic_t parent = evf_fork_generation++;

@@ -138,6 +138,13 @@ int evf_hooks_prepare(struct evf_hook **ret_refused) {
     return rc;
 }
 
+void evf_hooks_break(void) {
+    if (!hooks.is_running) return;
+    hooks.next = NULL;
+    hooks.is_running = hooks.is_prepared = false;
+    hooks.round++; /* so that nothing counts as prepared */
+}
+
 void evf_hooks_finish(enum evf_phase phase) {
     if (hooks.is_running) return;
     if (!hooks.is_prepared) hooks.round++; /* so that nothing counts as prepared */

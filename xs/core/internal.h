@@ -5,6 +5,8 @@
 #include "backend.h"
 #include "evf.h"
 
+#include <stdatomic.h>
+
 #ifdef __GNUC__
 #pragma GCC visibility push(hidden) /* nobody outside of this object */
 #endif
@@ -80,6 +82,8 @@ struct evf_loop {
     size_t muted_count;
     struct evf_timer muted_timer;
     struct evf_io wake; /* the process's wake-up descriptor */
+    atomic_bool waits;  /* other threads look at these two */
+    atomic_uint wakeups_seen;
 
     struct evf_link ready; /* what waits for delivery, in order */
     struct evf_link idles, signals, processes;
@@ -98,7 +102,10 @@ struct evf_loop {
 };
 
 /* loop.c */
-extern struct evf_link evf__loops; /* every loop of this process */
+extern struct evf_link evf__loops; /* every loop of this process, of all threads */
+/* Around each look at the list, and around forks. Never in a signal handler, and never around code of others. */
+void evf__loops_lock(void);
+void evf__loops_unlock(void);
 int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock);
 void evf__ready(struct evf_loop *loop, struct evf_watcher *watcher);
 /* Binds a watcher to a loop that is fit for use; the reverse of evf__watcher_stop. */
@@ -146,9 +153,9 @@ void evf__processes_stop_all(struct evf_loop *loop);
 /* wakeup.c: the descriptor that ends a wait */
 int evf__wakeup_open(void);   /* once for the process; returns the descriptor to watch, or a negative code */
 void evf__wakeup_close(void); /* in a child: the next to use it opens its own; async-signal-safe */
-void evf__wakeup_drain(void);
-void evf__wakeup_enter(void); /* a wait begins: from now on a wake-up is written down in the kernel */
-void evf__wakeup_leave(void);
+void evf__wakeup_notice(struct evf_loop *loop); /* the descriptor is readable */
+void evf__wakeup_enter(struct evf_loop *loop); /* a wait begins: from now on a wake-up is written down in the kernel */
+void evf__wakeup_leave(struct evf_loop *loop);
 
 /* isolate.c */
 int evf__isolate_prepare(void); /* before a fork: finds them */

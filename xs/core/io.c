@@ -223,7 +223,7 @@ void evf__io_host_ready(void *data, int fd, unsigned mask) {
     struct evf_io *io = slot->io;
     if (io == NULL) return;
     if (io == &loop->wake) {
-        evf__wakeup_drain();
+        evf__wakeup_notice(loop);
         return;
     }
     unsigned events = mask & io->mask & (EVF_READ | EVF_WRITE);

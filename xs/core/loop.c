@@ -2,10 +2,20 @@
  * deliver. Callbacks run in deliver() and nowhere else, so no backend is ever entered twice or left by an exception. */
 #include "internal.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct evf_link evf__loops = {&evf__loops, &evf__loops};
+static pthread_mutex_t loops_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void evf__loops_lock(void) {
+    (void)pthread_mutex_lock(&loops_mutex); /* these cannot fail on a plain mutex that nobody locks twice */
+}
+
+void evf__loops_unlock(void) {
+    (void)pthread_mutex_unlock(&loops_mutex);
+}
 
 int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock) {
     return loop->hooks.now(loop->hooks.data, clock);
@@ -91,7 +101,9 @@ int evf_loop_new(const struct evf_backend *backend, const char *method, const st
     if (rc < 0) goto cannot_open;
     rc = evf__io_init(loop);
     if (rc < 0) goto cannot_wake_up;
+    evf__loops_lock();
     evf__list_append(&evf__loops, &loop->all);
+    evf__loops_unlock();
     *ret_loop = loop;
     return 0;
 
@@ -141,7 +153,9 @@ void evf_loop_free(struct evf_loop *loop) {
         stop_all(loop);
         loop->backend->close(loop->state);
     }
+    evf__loops_lock();
     evf__list_remove(&loop->all);
+    evf__loops_unlock();
     evf__timers_clear(loop);
     evf__io_clear(loop);
     free(loop);
@@ -203,10 +217,10 @@ static int ask_backend(struct evf_loop *loop, int64_t timeout_ns) {
     if (rc < 0) return rc;
     timeout_ns = evf__timers_timeout(loop, timeout_ns);
     /* From here a signal ends the wait through the wake-up descriptor; one that came before is seen by the check. */
-    evf__wakeup_enter();
+    evf__wakeup_enter(loop);
     if (must_not_block(loop)) timeout_ns = 0;
     rc = loop->backend->wait(loop->state, timeout_ns);
-    evf__wakeup_leave();
+    evf__wakeup_leave(loop);
     return rc;
 }
 

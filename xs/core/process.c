@@ -116,6 +116,7 @@ static int reap(const struct evf_process *process, int *ret_status) {
 }
 
 int evf_process_reap(pid_t pid, int fd, int *ret_wait_status) {
+    if (pid <= 0) return EVF_EINVAL; /* to waitpid that is any child: somebody else's status */
     const struct evf_process process = {.pid = pid, .pidfd = fd};
     return reap(&process, ret_wait_status);
 }
@@ -145,11 +146,14 @@ static void release_sigchld(void) {
 }
 
 static bool another_loop_needs_sigchld(const struct evf_loop *loop) {
-    for (const struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
+    bool is_needed = false;
+    evf__loops_lock();
+    for (const struct evf_link *link = evf__loops.next; link != &evf__loops && !is_needed; link = link->next) {
         const struct evf_loop *other = EVF__CONTAINER(link, struct evf_loop, all);
-        if (other != loop && other->unwatched_count > 0) return true;
+        is_needed = other != loop && other->unwatched_count > 0;
     }
-    return false;
+    evf__loops_unlock();
+    return is_needed;
 }
 
 static int look_at_children(struct evf_timer *timer, void *data) {
@@ -310,13 +314,16 @@ void evf__processes_close_fds(const struct evf_loop *loop) {
 }
 
 bool evf__processes_own_fd(int fd) {
-    for (const struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
+    bool is_own = false;
+    evf__loops_lock();
+    for (const struct evf_link *link = evf__loops.next; link != &evf__loops && !is_own; link = link->next) {
         const struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned || (size_t)fd >= loop->fds_size) continue;
         const struct evf_io *io = loop->fds[fd].io;
-        if (io != NULL && io->cb == on_pidfd) return true;
+        is_own = io != NULL && io->cb == on_pidfd;
     }
-    return false;
+    evf__loops_unlock();
+    return is_own;
 }
 
 void evf__processes_stop_all(struct evf_loop *loop) {

@@ -72,11 +72,10 @@ static struct event_base *new_base(const char *method) {
     return base;
 }
 
-/* Files that epoll refuses are reported by set_io, closed ones in a select are dropped by wait; libevent would print a
- * line for each. */
-static void log_unless_expected(int severity, const char *message) {
-    if (severity < EVENT_LOG_WARN || strncmp(message, "Epoll ", 6) == 0 || strncmp(message, "select:", 7) == 0) return;
-    (void)fprintf(stderr, "libevent: %s\n", message); /* as libevent does without us */
+/* What fails is told by return values, so that libevent need not print. But after an error it ends the program, and there
+ * is nobody left to tell: its last words go where it would write them. */
+static void log_last_words(int severity, const char *message) {
+    if (severity >= EVENT_LOG_ERR) (void)fprintf(stderr, "libevent: %s\n", message);
 }
 
 /* ---- The base ----------------------------------------------------------------------------------------------- */
@@ -279,7 +278,7 @@ static const struct evf_backend backend = {
 const struct evf_backend *evf_backend_libevent(void) {
     if (methods[0] == NULL) {
         size_t count = 0;
-        event_set_log_callback(log_unless_expected);
+        event_set_log_callback(log_last_words);
         for (size_t i = 0; i < METHODS; i++) {
             struct event_base *base = new_base(known_methods[i]);
             if (base == NULL) continue;

@@ -24,7 +24,19 @@ sub is_running  { return defined $_[0]{wait_status} ? 0 : 1 }
 sub kill {
     my ($self, $signal) = @_;
     return 0 unless $self->is_running;
-    return CORE::kill($signal, $self->{pid});
+    my $count;
+    {
+        local $@;
+        $count = eval { CORE::kill($signal, $self->{pid}) } if defined $signal;
+    }
+    return $count if defined $count;
+    $signal = 'undef' unless defined $signal;
+    return _throw('EVF_ESIGNAL', 'kill', $signal, "unknown signal '$signal'; `kill -l` lists the names");
+}
+
+sub _throw {
+    my ($name, $operation, $value, $message) = @_;
+    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
 }
 
 sub exit_reason {
@@ -40,6 +52,7 @@ sub exit_reason {
 # In the child: a fresh loop of the parent's kind, or the parent's own that goes on here.
 sub loop {
     my ($self) = @_;
+    $self->{loop_maker} or _throw('EVF_EINVAL', 'loop', undef, 'this is the parent; the loop is for the code in the child');
     return $self->{loop} ||= $self->{loop_maker}->();
 }
 
@@ -82,6 +95,7 @@ As given to C<fork>, or C<undef>.
     $child->kill('TERM');
 
 Sends a signal; the number of processes that got it. A child that has ended gets none, whoever has its pid by now.
+A signal that is unknown throws an L<EventLoop::Fork::Error> of the name C<EVF_ESIGNAL>.
 
 =head2 is_running
 
@@ -97,7 +111,8 @@ The status in words: C<exit 3>, C<killed by SIGTERM>, C<running>.
 
 =head2 loop
 
-In the child: a new loop of the same kind as the parent's, made on first use.
+In the child: a new loop of the same kind as the parent's, made on first use; with C<< loop_in_child => 'keep' >> the
+parent's own, which goes on there. In the parent it throws an L<EventLoop::Fork::Error> of the name C<EVF_EINVAL>.
 
 =head1 SEE ALSO
 

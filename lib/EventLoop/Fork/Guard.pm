@@ -89,7 +89,7 @@ sub register {
 sub new {
     my ($class, $thing, $code) = @_;
     EventLoop::Fork::Loop::_check_code('guard', code => $code)  if defined $code;
-    EventLoop::Fork::Guard::Disowned->complain('guard', $thing) if EventLoop::Fork::Guard::Disowned->has($thing);
+    EventLoop::Fork::Guard::Disowned::Registry->complain('guard', $thing) if EventLoop::Fork::Guard::Disowned::Registry->has($thing);
     my $kind    = _kind_of($thing, $code) or _reject('guard', $thing);
     my $anchor  = $kind->anchor($thing);
     my $address = refaddr $anchor;
@@ -189,7 +189,7 @@ sub _cut {
 sub disown {
     my ($class, @things) = @_;
     for my $thing (@things) {
-        next if !defined $thing || EventLoop::Fork::Guard::Disowned->has($thing);
+        next if !defined $thing || EventLoop::Fork::Guard::Disowned::Registry->has($thing);
         my $kind   = _kind_of($thing) or _reject('disown', $thing);
         my $anchor = $kind->anchor($thing);
         $kind->unwatch($anchor);
@@ -215,7 +215,7 @@ sub _disown_handles {
 sub poison {
     my ($class, $object) = @_;
     blessed $object or _fail('EVF_EINVAL', 'poison', $object, 'not an object: ' . ($object // 'undef'));
-    EventLoop::Fork::Guard::Disowned->take($object, owner());
+    EventLoop::Fork::Guard::Disowned::Registry->take($object, owner());
     return;
 }
 

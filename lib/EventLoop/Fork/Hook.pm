@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Loop;
-use Scalar::Util qw(looks_like_number reftype);
+use Scalar::Util qw(looks_like_number);
 
 our $VERSION = '0.001';
 

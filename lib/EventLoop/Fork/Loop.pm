@@ -34,6 +34,7 @@ sub _fail {
 sub _choose {
     my ($backend, $method) = @_;
     my ($from, $method_from) = ('', '');
+    my $is_asked_for = defined $backend;
     my ($parent_backend, $parent_method) = (_parent_backend(), _parent_method());
     if (!defined $backend && defined $parent_backend) {
         $backend = $parent_backend;
@@ -65,7 +66,10 @@ sub _choose {
     }
     if (defined $method) {
         my @methods = _methods($address);
-        grep { $_ eq $method } @methods
+        my $has     = grep { $_ eq $method } @methods;
+        # The environment speaks of the backend that the program leaves open.
+        return ($address, undef) if !$has && $is_asked_for && $method_from;
+        $has
             or _fail('EVF_EINVAL', $method, "backend '$backend' has no method '$method'$method_from here; "
                 . "there are: @methods");
     }
@@ -368,7 +372,8 @@ All are thrown as L<EventLoop::Fork::Error>, with the line of the caller.
 
 =head1 ENVIRONMENT
 
-C<EVENTLOOP_FORK_BACKEND> and C<EVENTLOOP_FORK_METHOD>, as in C<new>.
+C<EVENTLOOP_FORK_BACKEND> and C<EVENTLOOP_FORK_METHOD>, as in C<new>. A method that the backend lacks is an error, unless
+the program has asked for that backend by name: then the method was meant for another one, and is passed over.
 
 =head1 LIMITS
 

@@ -102,7 +102,7 @@ sub _renew_signalfds {
         my ($mask) = map { /^sigmask:\s*([0-9a-f]+)/ ? $1 : () } readline $info;
         close $info;
         next unless defined $mask;
-        my $signals = pack 'Q', hex $mask;
+        my $signals = pack 'Q', _number_of($mask);
         my $new     = syscall $number, -1, $signals, 8, _CLOEXEC | _NONBLOCK;
         next if $new < 0;
         POSIX::dup2($new, $fd);
@@ -112,6 +112,13 @@ sub _renew_signalfds {
         EventLoop::Fork::Adapter->_freeze($handle);
     }
     return;
+}
+
+# In halves: perl warns of a hexadecimal number of more than 32 bits, which real-time signals make it.
+sub _number_of {
+    my ($mask) = @_;
+    $mask = substr '0' x 16 . $mask, -16;
+    return hex(substr $mask, 0, 8) << 32 | hex substr $mask, 8;
 }
 
 # libev's own watcher of SIGCHLD is there for good, so it would never install its handler again.

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 
 use parent 'EventLoop::Fork::Guard::Kind';
-use Scalar::Util qw(blessed refaddr reftype);
+use Scalar::Util qw(blessed reftype);
 
 our $VERSION = '0.001';
 
@@ -33,7 +33,7 @@ sub _connection {
     my ($inner) = @_;
     return $inner if $inner->isa('DBI::db');
     my $outer = $inner->FETCH('Database');
-    return if EventLoop::Fork::Guard::Disowned->has($outer);
+    return if EventLoop::Fork::Guard::Disowned::Registry->has($outer);
     return tied %$outer || $outer;
 }
 
@@ -81,10 +81,10 @@ sub disown {
         delete @$cached{ grep { $cached->{$_} && (tied %{ $cached->{$_} } || 0) == $connection } keys %$cached };
     }
     for my $handle (@outer) {
-        next if EventLoop::Fork::Guard::Disowned->has($handle);
+        next if EventLoop::Fork::Guard::Disowned::Registry->has($handle);
         my $own = tied %$handle or next;
         $own->STORE(InactiveDestroy => 1);
-        EventLoop::Fork::Guard::Disowned->take_hash($handle, EventLoop::Fork::Guard::owner(), $own);
+        EventLoop::Fork::Guard::Disowned::Registry->take_hash($handle, EventLoop::Fork::Guard::owner(), $own);
     }
     $connection->STORE(InactiveDestroy => 1);
     return;

@@ -5,92 +5,114 @@ package EventLoop::Fork::Guard::Disowned;
 use strict;
 use warnings;
 
-use EventLoop::Fork::Loop ();
-use Scalar::Util          qw(blessed refaddr reftype);
-
 our $VERSION = '0.001';
 our $AUTOLOAD;
 
-my %was;    # address => { class, pid, place }
+# Each name in this package answers as a method of somebody's object. So what is no such method lives in another one.
+{
 
-# ---- To and fro -----------------------------------------------------------------------------------------------------
+    package EventLoop::Fork::Guard::Disowned::Registry;
 
-sub take {
-    my ($class, $object, $owner) = @_;
-    return if $object->isa($class);
-    $was{ refaddr $object } = _description($object, $owner);
-    bless $object, $class;
-    return;
-}
+    use EventLoop::Fork::Loop ();
+    use Scalar::Util          qw(blessed refaddr reftype);
 
-# A handle keeps its class unless it is an object: the tie is what throws.
-sub take_handle {
-    my ($class, $handle, $owner) = @_;
-    my $what = _description($handle, $owner);
-    tie *$handle, 'EventLoop::Fork::Guard::Disowned::Handle', $handle, $what;
-    $class->take($handle, $owner) if blessed $handle && reftype $handle eq 'GLOB';
-    return;
-}
+    use constant DISOWNED => 'EventLoop::Fork::Guard::Disowned';
 
-# $kept goes with the hash.
-sub take_hash {
-    my ($class, $hash, $owner, $kept) = @_;
-    tie %$hash, 'EventLoop::Fork::Guard::Disowned::Hash', _description($hash, $owner), $kept;
-    $class->take($hash, $owner);
-    return;
-}
+    my %was;    # address => { class, pid, place }
 
-sub _description {
-    my ($object, $owner) = @_;
-    my $class = blessed $object;
-    $class = 'handle' if !defined $class || $class =~ /\A(?:GLOB|IO::File)\z/ && reftype $object eq 'IO';
-    return { class => $class, %$owner };
-}
+    # ---- To and fro -------------------------------------------------------------------------------------------------
 
-sub has {
-    my ($class, $thing) = @_;
-    return 1 if blessed $thing && $thing->isa($class);
-    my $type = ref $thing ? reftype $thing : ref \$thing;
-    return 0 unless $type eq 'GLOB' || $type eq 'IO';
-    my $tied = $type eq 'IO'        || *$thing{IO} ? tied *$thing : undef;
-    return ref $tied eq "${class}::Handle" ? 1 : 0;
-}
+    sub take {
+        my (undef, $object, $owner) = @_;
+        return if $object->isa(DISOWNED);
+        $was{ refaddr $object } = _description($object, $owner);
+        bless $object, DISOWNED;
+        return;
+    }
 
-# ---- Complaints -----------------------------------------------------------------------------------------------------
+    # A handle keeps its class unless it is an object: the tie is what throws.
+    sub take_handle {
+        my ($class, $handle, $owner) = @_;
+        my $what = _description($handle, $owner);
+        tie *$handle, 'EventLoop::Fork::Guard::Disowned::Handle', $handle, $what;
+        $class->take($handle, $owner) if blessed $handle && reftype $handle eq 'GLOB';
+        return;
+    }
 
-sub _throw {
-    my ($operation, $value, $what) = @_;
-    my $text = "this $what->{class} belongs to process $what->{pid}";
-    $text .= ", which forked at $what->{place}" if defined $what->{place};
-    EventLoop::Fork::Loop::_throw(
-        EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value,
-        "$text; make a new one here"
-    );
-}
+    # $kept goes with the hash.
+    sub take_hash {
+        my ($class, $hash, $owner, $kept) = @_;
+        tie %$hash, 'EventLoop::Fork::Guard::Disowned::Hash', _description($hash, $owner), $kept;
+        $class->take($hash, $owner);
+        return;
+    }
 
-sub complain {
-    my ($class, $operation, $thing) = @_;
-    my $tied = ref $thing && $was{ refaddr $thing } ? undef : tied *$thing;
-    _throw($operation, $thing, $tied ? $tied->{what} : $was{ refaddr $thing });
+    sub _description {
+        my ($object, $owner) = @_;
+        my $class = blessed $object;
+        $class = 'handle' if !defined $class || $class =~ /\A(?:GLOB|IO::File)\z/ && reftype $object eq 'IO';
+        return { class => $class, %$owner };
+    }
+
+    sub has {
+        my (undef, $thing) = @_;
+        return 1 if blessed $thing && $thing->isa(DISOWNED);
+        my $type = ref $thing ? reftype $thing : ref \$thing;
+        return 0 unless $type eq 'GLOB' || $type eq 'IO';
+        my $tied = $type eq 'IO'        || *$thing{IO} ? tied *$thing : undef;
+        return ref $tied eq DISOWNED . '::Handle' ? 1 : 0;
+    }
+
+    # ---- Complaints -------------------------------------------------------------------------------------------------
+
+    # Of an object in our class.
+    sub throw_for {
+        my (undef, $operation, $thing) = @_;
+        my $what = blessed $thing && $was{ refaddr $thing } || { class => 'object', pid => getppid };
+        _throw($operation, $thing, $what);
+        return;
+    }
+
+    sub forget {
+        my (undef, $thing) = @_;
+        delete $was{ refaddr $thing };
+        return;
+    }
+
+    sub _throw {
+        my ($operation, $value, $what) = @_;
+        my $text = "this $what->{class} belongs to process $what->{pid}";
+        $text .= ", which forked at $what->{place}" if defined $what->{place};
+        EventLoop::Fork::Loop::_throw(
+            EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value,
+            "$text; make a new one here"
+        );
+    }
+
+    sub complain {
+        my (undef, $operation, $thing) = @_;
+        my $tied = ref $thing && $was{ refaddr $thing } ? undef : tied *$thing;
+        _throw($operation, $thing, $tied ? $tied->{what} : $was{ refaddr $thing });
+    }
 }
 
 sub AUTOLOAD {
     my ($thing) = @_;
     my ($name)  = $AUTOLOAD =~ /([^:]+)\z/;
-    my $what    = blessed $thing && $was{ refaddr $thing } || { class => 'object', pid => getppid };
-    _throw($name, $thing, $what);
+    EventLoop::Fork::Guard::Disowned::Registry->throw_for($name, $thing);
+    return;
 }
 
 sub DESTROY {
     my ($thing) = @_;
-    delete $was{ refaddr $thing };
+    EventLoop::Fork::Guard::Disowned::Registry->forget($thing);
     return;
 }
 
 # An end in every library's word.
 sub close {
     my ($thing) = @_;
-    CORE::close($thing) if reftype $thing eq 'GLOB';
+    CORE::close($thing) if Scalar::Util::reftype($thing) eq 'GLOB';
     return 1;
 }
 
@@ -121,7 +143,7 @@ BEGIN {
         no strict 'refs';
         *$method = sub {
             my ($self) = @_;
-            EventLoop::Fork::Guard::Disowned::_throw($operation, $self->{handle}, $self->{what});
+            EventLoop::Fork::Guard::Disowned::Registry::_throw($operation, $self->{handle}, $self->{what});
         };
     }
 
@@ -164,7 +186,7 @@ BEGIN {
         no strict 'refs';
         *$method = sub {
             my ($self, $key) = @_;
-            EventLoop::Fork::Guard::Disowned::_throw(lc $method, $key, $self->{what});
+            EventLoop::Fork::Guard::Disowned::Registry::_throw(lc $method, $key, $self->{what});
         };
     }
 
@@ -230,18 +252,6 @@ These end things in their libraries. Here they do nothing, return true, and leav
 =head2 shutdown
 
 =head2 stop_SSL
-
-=head2 take
-
-=head2 take_handle
-
-=head2 take_hash
-
-=head2 has
-
-=head2 complain
-
-For L<EventLoop::Fork::Guard>.
 
 =head1 SEE ALSO
 

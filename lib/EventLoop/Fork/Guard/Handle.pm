@@ -9,7 +9,7 @@ use parent 'EventLoop::Fork::Guard::Kind';
 use EventLoop::Fork::Loop ();
 use IO::Handle            ();
 use POSIX                 ();
-use Scalar::Util          qw(blessed reftype);
+use Scalar::Util          qw(reftype);
 
 our $VERSION = '0.001';
 
@@ -52,7 +52,7 @@ sub descriptors { return _number($_[1]) }
 
 sub disown {
     my ($kind, $handle) = @_;
-    return if EventLoop::Fork::Guard::Disowned->has($handle);
+    return if EventLoop::Fork::Guard::Disowned::Registry->has($handle);
     # Closed by the parent: nothing is shared.
     my $is_open = defined _number($handle);
     my $tied    = $is_open ? tied *$handle : undef;
@@ -65,7 +65,7 @@ sub disown {
         _empty($handle, $fd);
         EventLoop::Fork::Guard::_cut($fd);
     }
-    EventLoop::Fork::Guard::Disowned->take_handle($handle, EventLoop::Fork::Guard::owner()) if $is_open;
+    EventLoop::Fork::Guard::Disowned::Registry->take_handle($handle, EventLoop::Fork::Guard::owner()) if $is_open;
     return;
 }
 

@@ -14,7 +14,6 @@ use EventLoop::Fork::Adapter              ();
 use EventLoop::Fork::Test::Loop::Children qw(guarded leave say_words words_of);
 use EventLoop::Fork::Test::Loop::Helpers  qw(EVENT_BOUND give is is_list now ok pipe_pair take);
 use Exporter                              qw(import);
-use Scalar::Util                          qw(blessed);
 use Test::More                            ();
 
 our @EXPORT    = qw(run_adapter_tests);
