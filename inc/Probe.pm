@@ -65,4 +65,7 @@ sub _links {
     return system("$Config{cc} $Config{ccflags} $inc -o $out $file $libs >$null 2>&1") == 0;
 }
 
+# The sources are C11; compilers of the time of perl 5.18 take C90 unless they are told.
+sub ccflags { return $Config{ccflags} . ($Config{gccversion} ? ' -std=gnu11' : '') }
+
 1;

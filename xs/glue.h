@@ -88,7 +88,7 @@ struct glue_loop {
 
 /* Throws an EventLoop::Fork::Error that names the first caller outside of this distribution. value may be NULL. */
 void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *format, ...)
-    __attribute__((noreturn, format(printf, 5, 6)));
+    __attribute__((noreturn, format(printf, pTHX_4, pTHX_5)));
 
 /* Where the first caller outside of this distribution is. */
 const COP *glue_caller(pTHX);

@@ -105,30 +105,19 @@ static void set_stacks(pTHX_ const struct stacks *stacks) {
 
 /* For the next child: exit unwinds to the bottom of the stacks it finds, and on the parent's it would run the
  * destructors of all that the parent's frames hold. Made in the parent, because memory is cheap to allocate there. */
-#ifdef USE_ITHREADS
-/* They lie in the memory of the interpreter that made them, and go with it. One that was made later may have its
- * address, but not on a thread that has a set. */
 static __thread struct stacks spare_stacks;
-static __thread bool has_spare_stacks;
-static __thread PerlInterpreter *spare_stacks_owner;
-#define OWNS_SPARE_STACKS (spare_stacks_owner == aTHX)
-#define OWN_SPARE_STACKS (void)(spare_stacks_owner = aTHX)
-#else
-static struct stacks spare_stacks;
-static bool has_spare_stacks;
-#define OWNS_SPARE_STACKS true
-#define OWN_SPARE_STACKS (void)0
-#endif
+/* The interpreter in whose memory they lie, and with which they go; NULL: there is no set. One that was made later may
+ * have its address, but not on a thread that has a set. */
+static __thread void *spare_stacks_owner;
 
 static void make_spare_stacks(pTHX) {
     struct stacks used;
-    if (has_spare_stacks && OWNS_SPARE_STACKS) return;
-    OWN_SPARE_STACKS;
+    if (spare_stacks_owner == PERL_GET_CONTEXT) return;
     get_stacks(aTHX_ &used);
     init_stacks();
     get_stacks(aTHX_ &spare_stacks);
     set_stacks(aTHX_ &used);
-    has_spare_stacks = true;
+    spare_stacks_owner = PERL_GET_CONTEXT;
 }
 
 /* ---- The child ---------------------------------------------------------------------------------------------- */
@@ -201,7 +190,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     glue_signals_drop_pending(aTHX);
     (void)evf_fork_child_begin();
     set_stacks(aTHX_ &spare_stacks);
-    has_spare_stacks = false; /* a child of this child needs others */
+    spare_stacks_owner = NULL; /* a child of this child needs others */
     glue_fork_keep_place(aTHX);
     glue_fork_forget_place();
     if (!options->keep_signals) glue_signals_reset(aTHX);

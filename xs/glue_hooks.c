@@ -122,7 +122,7 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
     int rc = 0;
     dTHX;
     PERL_UNUSED_ARG(evf);
-    if (aTHX != hook->perl) return 0; /* the fork of another thread */
+    if (PERL_GET_CONTEXT != hook->perl) return 0; /* the fork of another thread */
     ENTER;
     SAVEDESTRUCTOR_X(break_unless_returned, &has_returned);
     hook->references++;
@@ -166,7 +166,7 @@ static const MGVTBL handle_magic = {.svt_free = handle_free, .svt_dup = object_d
 SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *options) {
     struct glue_hook *hook;
     Newxz(hook, 1, struct glue_hook);
-    hook->perl = aTHX;
+    hook->perl = PERL_GET_CONTEXT;
     hook->name = options->name != NULL ? newSVsv(options->name) : newSV(0);
     const COP *caller = glue_caller(aTHX);
     hook->label = newSVpvf("%s%s%s(%s line %" UVuf ")", options->name != NULL ? "'" : "",

@@ -104,7 +104,7 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
                                    bool is_io_async, bool calls_wait) {
     struct glue_loop *loop;
     Newxz(loop, 1, struct glue_loop);
-    loop->perl = aTHX;
+    loop->perl = PERL_GET_CONTEXT;
     loop->generation = evf_fork_generation;
     loop->object = SvRV(self);
     loop->is_io_async = is_io_async;

@@ -167,13 +167,13 @@ static void finish_in_child(pTHX) {
 /* system and backticks exec at once: nothing is prepared for them. */
 static bool is_exec_only(void) {
     dTHX;
-    if (aTHX == NULL || PL_op == NULL) return false;
+    if (PERL_GET_CONTEXT == NULL || PL_op == NULL) return false;
     return PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
 }
 
 /* An op that was compiled before this module: it is Perl that forks, and Perl code can run here. */
 static bool is_old_op(pTHX) {
-    return aTHX != NULL && PL_op != NULL
+    return PERL_GET_CONTEXT != NULL && PL_op != NULL
            && ((PL_op->op_type == OP_FORK && PL_op->op_ppaddr == perls_fork)
                || (PL_op->op_type == OP_OPEN && PL_op->op_ppaddr == perls_open));
 }
@@ -221,7 +221,7 @@ static void in_child(void) {
     }
     /* An open may exec next; C code may do anything. */
     is_deferred = true;
-    if (aTHX != NULL) PL_sig_pending = 1;
+    if (PERL_GET_CONTEXT != NULL) PL_sig_pending = 1;
 }
 
 /* ---- At the next safe point --------------------------------------------------------------------------------- */

@@ -59,9 +59,10 @@ static void wrap_handlers_of_sigaction(pTHX) {
 }
 #endif
 
+/* Before 5.32 perl installs a handler of three arguments without SA_SIGINFO, unless POSIX::sigaction asks for it. */
 static bool is_perls(const struct sigaction *action) {
 #ifdef HANDLER_HAS_3_ARGUMENTS
-    return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == perls_handler;
+    return action->sa_sigaction == perls_handler;
 #else
     return action->sa_handler == perls_handler;
 #endif
@@ -151,7 +152,7 @@ static SV *element(pTHX_ const char *name) {
 static int catch_signal(int signo) {
     dTHX;
 #ifdef USE_ITHREADS
-    if (PL_curinterp != aTHX) return EVF_ENOTSUP; /* perl has signal handlers in its main thread only */
+    if (PL_curinterp != PERL_GET_CONTEXT) return EVF_ENOTSUP; /* perl has signal handlers in its main thread only */
 #endif
     SV *handler = element(aTHX_ PL_sig_name[signo]);
     if (handler == NULL) return EVF_ENOMEM;

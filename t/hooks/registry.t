@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use Errno ();
 use EventLoop::Fork qw(at_fork);
 use EventLoop::Fork::Loop;
 use ForkTest;
@@ -154,11 +155,11 @@ subtest 'a hook that refuses' => sub {
     is logged(), { P => [ 'first prepare', 'first parent' ], C => [] }, 'who had prepared is told, nobody else';
     my ($pid, $reason, $pipe);
     my $warning = with_stderr(sub { $pid = fork; $reason = $! + 0 });
-    is [ $pid, $reason ], [ undef, POSIX::ECANCELED() ], "perl's fork returns undef";
+    is [ $pid, $reason ], [ undef, Errno::ECANCELED() ], "perl's fork returns undef";
     like $warning, qr/^EventLoop::Fork: fork: prepare hook 'no' \(.*\) refused: not now$/m, 'with a warning';
     is logged(), { P => [ 'first prepare', 'first parent' ], C => [] }, 'the same';
     with_stderr(sub { $pid = open $pipe, '-|'; $reason = $! + 0 });
-    is [ $pid, $reason ], [ undef, POSIX::ECANCELED() ], 'so does open';
+    is [ $pid, $reason ], [ undef, Errno::ECANCELED() ], 'so does open';
     my @list;
     with_stderr(sub { @list = (1, scalar(open $pipe, '-|'), fork, 2) });
     is \@list, [ 1, undef, undef, 2 ], 'in the middle of a list';

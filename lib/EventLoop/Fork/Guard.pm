@@ -169,8 +169,8 @@ sub _in_child {
 
 sub _report {
     my ($guard, $error) = @_;
-    print STDERR "EventLoop::Fork: process $$: guard of $guard->{what} failed: ",
-        EventLoop::Fork::Loop::_exception_text($error);
+    EventLoop::Fork::Loop::_complain(
+        "process $$: guard of $guard->{what} failed: " . EventLoop::Fork::Loop::_exception_text($error));
     return;
 }
 

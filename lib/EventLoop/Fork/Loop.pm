@@ -109,6 +109,13 @@ sub _exception_text {
     return $text;
 }
 
+# One string, so one write: processes that share STDERR would mix their words.
+sub _complain {
+    my ($text) = @_;
+    print STDERR "EventLoop::Fork: $text";
+    return;
+}
+
 # For a child that has died or returned what is no exit code: the parent sees only 255.
 sub _child_name {
     my ($name) = @_;
@@ -117,19 +124,19 @@ sub _child_name {
 
 sub _report_exception {
     my ($name, $error) = @_;
-    print STDERR 'EventLoop::Fork: ', _child_name($name), ': ', _exception_text($error);
+    _complain(_child_name($name) . ': ' . _exception_text($error));
     return;
 }
 
 sub _report_exit_value {
     my ($name, $value) = @_;
-    print STDERR 'EventLoop::Fork: ', _child_name($name), ": '$value' is not an exit code (0 to 255)\n";
+    _complain(_child_name($name) . ": '$value' is not an exit code (0 to 255)\n");
     return;
 }
 
 sub _report_hook {
     my ($phase, $label, $error) = @_;
-    print STDERR "EventLoop::Fork: process $$: $phase hook $label failed: ", _exception_text($error);
+    _complain("process $$: $phase hook $label failed: " . _exception_text($error));
     return;
 }
 
