@@ -44,8 +44,7 @@ void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *fo
     (void)hv_stores(error, "message", message);
     (void)hv_stores(error, "file", newSVpv(CopFILE(caller) != NULL ? CopFILE(caller) : "?", 0));
     (void)hv_stores(error, "line", newSVuv((UV)CopLINE(caller)));
-    croak_sv(sv_2mortal(
-        sv_bless(newRV_noinc((SV *)error), gv_stashpvs("EventLoop::Fork::Error", GV_ADD))));
+    croak_sv(sv_2mortal(sv_bless(newRV_noinc((SV *)error), gv_stashpvs("EventLoop::Fork::Error", GV_ADD))));
 }
 
 /* ---- The trampoline ----------------------------------------------------------------------------------------- */
@@ -95,7 +94,8 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
 
 void glue_warn(pTHX_ SV *text) {
     SV *error = NULL;
-    if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_warn", GV_ADD), &text, 1, &error) < 0) SvREFCNT_dec(error);
+    if (glue_call(aTHX_(SV *) get_cv("EventLoop::Fork::Loop::_warn", GV_ADD), &text, 1, &error) < 0)
+        SvREFCNT_dec(error);
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------------- */
@@ -152,10 +152,8 @@ int glue_fileno(pTHX_ SV *handle) {
     SvGETMAGIC(handle);
     SV *target = SvROK(handle) ? SvRV(handle) : handle;
     IO *io = NULL;
-    if (isGV_with_GP(target))
-        io = GvIO((GV *)target);
-    else if (SvTYPE(target) == SVt_PVIO)
-        io = (IO *)target;
+    if (isGV_with_GP(target)) io = GvIO((GV *)target);
+    else if (SvTYPE(target) == SVt_PVIO) io = (IO *)target;
     if (io != NULL && !SvTIED_mg((SV *)io, PERL_MAGIC_tiedscalar)) {
         PerlIO *file = IoIFP(io) != NULL ? IoIFP(io) : IoOFP(io);
         return file != NULL ? PerlIO_fileno(file) : -1;

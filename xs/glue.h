@@ -69,11 +69,11 @@ struct glue_run {
 /* Hangs by magic on the Perl object, whatever that is, and dies with it. */
 struct glue_loop {
     struct evf_loop *evf;
-    SV *object;       /* borrowed: the object owns us */
-    bool is_io_async; /* keeps IO::Async's contract where it differs from ours */
-    bool calls_wait;  /* pre_wait and post_wait of the object */
-    int arrivals_seen; /* signals by then; glue_signals.c */
-    SV *error;        /* what ended the turn, between the trampoline and the croak */
+    SV *object;           /* borrowed: the object owns us */
+    bool is_io_async;     /* keeps IO::Async's contract where it differs from ours */
+    bool calls_wait;      /* pre_wait and post_wait of the object */
+    int arrivals_seen;    /* signals by then; glue_signals.c */
+    SV *error;            /* what ended the turn, between the trampoline and the croak */
     struct glue_run *run; /* the innermost one; NULL: none */
     struct glue_io *ios;
     struct glue_signal *signals;
@@ -136,8 +136,8 @@ void glue_unwatch_process(pTHX_ struct glue_loop *loop, pid_t pid);
 
 void glue_signals_boot(pTHX);
 void glue_signals_unblock_dispatched(sigset_t *mask); /* in a child: handlers under way do not go on here */
-int glue_signal_number(pTHX_ SV *name); /* -1: unknown */
-void glue_signals_reset(pTHX);          /* in a child: every handler in %SIG to DEFAULT */
+int glue_signal_number(pTHX_ SV *name);               /* -1: unknown */
+void glue_signals_reset(pTHX);                        /* in a child: every handler in %SIG to DEFAULT */
 void glue_signals_drop_pending(pTHX);
 void glue_signals_begin(pTHX_ struct glue_loop *loop);
 bool glue_signals_has_pending(void *data);
@@ -180,7 +180,8 @@ void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
 void glue_api_boot(pTHX); /* the table for other XS modules */
 
-/* ---- glue_hooks.c, glue_watchdog.c -------------------------------------------------------------------------------- */
+/* ---- glue_hooks.c, glue_watchdog.c --------------------------------------------------------------------------------
+ */
 
 struct glue_hook_options {
     SV *name, *object, *code[EVF_PHASE_COUNT]; /* NULL: none */

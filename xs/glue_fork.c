@@ -6,7 +6,8 @@
 
 #include <dirent.h>
 
-/* ---- The place of a fork ------------------------------------------------------------------------------------------ */
+/* ---- The place of a fork ------------------------------------------------------------------------------------------
+ */
 
 static const COP *place; /* while a fork is under way: the statement that forks may be freed next */
 static char kept_place[256];
@@ -86,10 +87,10 @@ struct stacks {
 #endif
 
 #define EACH_STACK_VARIABLE(X)                                                                                         \
-    X(curstackinfo) X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max)                                    \
-    X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) X(markstack) X(markstack_ptr) X(markstack_max)                  \
-    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)                     \
-    DEBUGGING_STACK_VARIABLE(X)
+    X(curstackinfo)                                                                                                    \
+    X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max) X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) \
+        X(markstack) X(markstack_ptr) X(markstack_max) X(savestack) X(savestack_ix) X(savestack_max) X(scopestack)     \
+            X(scopestack_ix) X(scopestack_max) DEBUGGING_STACK_VARIABLE(X)
 
 static void get_stacks(pTHX_ struct stacks *stacks) {
 #define GET(name) stacks->name = PL_##name;
@@ -113,10 +114,10 @@ static __thread void *spare_stacks_owner;
 static void make_spare_stacks(pTHX) {
     struct stacks used;
     if (spare_stacks_owner == PERL_GET_CONTEXT) return;
-    get_stacks(aTHX_ &used);
+    get_stacks(aTHX_ & used);
     init_stacks();
-    get_stacks(aTHX_ &spare_stacks);
-    set_stacks(aTHX_ &used);
+    get_stacks(aTHX_ & spare_stacks);
+    set_stacks(aTHX_ & used);
     spare_stacks_owner = PERL_GET_CONTEXT;
 }
 
@@ -153,7 +154,7 @@ static void renew_singletons(pTHX_ const struct glue_loop *loop) {
 /* Calls a helper of EventLoop::Fork::Loop that prints; what it throws has nowhere to go. */
 static void report(pTHX_ const char *helper, SV *name, SV *what) {
     SV *arguments[] = {newSVsv(name != NULL ? name : &PL_sv_undef), newSVsv(what)}, *error = NULL;
-    if (glue_call(aTHX_ (SV *)get_cv(helper, GV_ADD), arguments, 2, &error) < 0) SvREFCNT_dec(error);
+    if (glue_call(aTHX_(SV *) get_cv(helper, GV_ADD), arguments, 2, &error) < 0) SvREFCNT_dec(error);
 }
 
 static int exit_code_of(pTHX_ SV *value, SV *name) {
@@ -189,7 +190,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
 
     glue_signals_drop_pending(aTHX);
     (void)evf_fork_child_begin();
-    set_stacks(aTHX_ &spare_stacks);
+    set_stacks(aTHX_ & spare_stacks);
     spare_stacks_owner = NULL; /* a child of this child needs others */
     glue_fork_keep_place(aTHX);
     glue_fork_forget_place();
@@ -224,7 +225,8 @@ static void warn_of_rings(pTHX) {
     const size_t count = has_warned ? 0 : evf_fork_find_rings(fds, C_ARRAY_LENGTH(fds));
     if (count == 0) return;
     has_warned = true;
-    SV *message = newSVpvs("fork with io_uring rings, which a child must not use before its library made them anew: descriptor");
+    SV *message =
+        newSVpvs("fork with io_uring rings, which a child must not use before its library made them anew: descriptor");
     for (size_t i = 0; i < count && i < C_ARRAY_LENGTH(fds); i++) sv_catpvf(message, "%s %d", i > 0 ? "," : "", fds[i]);
     if (count > C_ARRAY_LENGTH(fds)) sv_catpvs(message, ", ...");
     glue_warn(aTHX_ message);
@@ -239,7 +241,8 @@ static void refuse(pTHX_ int rc) {
 pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options) {
     sigset_t mask;
     struct evf_hook *refused;
-    const unsigned flags = (options->keep_signals ? EVF_FORK_KEEP_SIGNALS : 0u) | (options->keep_loops ? EVF_FORK_KEEP_LOOPS : 0u);
+    const unsigned flags =
+        (options->keep_signals ? EVF_FORK_KEEP_SIGNALS : 0u) | (options->keep_loops ? EVF_FORK_KEEP_LOOPS : 0u);
     if (loop != NULL && evf_loop_is_abandoned(loop->evf))
         glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
     if (evf_hooks_are_running()) refuse(aTHX_ EVF_EBUSY);

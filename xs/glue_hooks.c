@@ -1,5 +1,5 @@
-/* Hooks at a fork, Perl's part: callbacks, the object a hook dies with, and what is said when one fails. The registry and
- * the order are the core's (xs/core/hooks.c). */
+/* Hooks at a fork, Perl's part: callbacks, the object a hook dies with, and what is said when one fails. The registry
+ * and the order are the core's (xs/core/hooks.c). */
 #include "glue.h"
 
 /* One at_fork. Held by the registry while it is registered, by its handle in Perl, and by a call under way. */
@@ -25,7 +25,8 @@ static void release(pTHX_ struct glue_hook *hook) {
     Safefree(hook);
 }
 
-/* ---- The object a hook belongs to --------------------------------------------------------------------------------- */
+/* ---- The object a hook belongs to ---------------------------------------------------------------------------------
+ */
 
 /* One magic for each object, with the list of its hooks; stays, empty, when they are cancelled. */
 static void cancel(pTHX_ struct glue_hook *hook);
@@ -67,10 +68,8 @@ static void bind_to_object(pTHX_ struct glue_hook *hook, SV *object) {
 static void unbind_from_object(pTHX_ struct glue_hook *hook) {
     if (hook->object == NULL) return;
     if (hook->next_of_object != NULL) hook->next_of_object->previous_of_object = hook->previous_of_object;
-    if (hook->previous_of_object != NULL)
-        hook->previous_of_object->next_of_object = hook->next_of_object;
-    else
-        mg_findext(hook->object, PERL_MAGIC_ext, &object_magic)->mg_ptr = (char *)(void *)hook->next_of_object;
+    if (hook->previous_of_object != NULL) hook->previous_of_object->next_of_object = hook->next_of_object;
+    else mg_findext(hook->object, PERL_MAGIC_ext, &object_magic)->mg_ptr = (char *)(void *)hook->next_of_object;
     hook->object = NULL;
     hook->next_of_object = hook->previous_of_object = NULL;
 }
@@ -102,7 +101,8 @@ static int call_watched(pTHX_ struct glue_hook *hook, enum evf_phase phase, SV *
     if (phase != EVF_CHILD || hook->timeout <= 0) return glue_call(aTHX_ hook->code[phase], arguments, count, error);
     ENTER;
     SAVEDESTRUCTOR_X(stop_watchdog, NULL); /* also when the hook leaves by exit */
-    glue_watchdog_start(hook->timeout, "EventLoop::Fork: process %ld: child hook %s has run for %" NVgf " s, and goes on\n",
+    glue_watchdog_start(hook->timeout,
+                        "EventLoop::Fork: process %ld: child hook %s has run for %" NVgf " s, and goes on\n",
                         (long)getpid(), SvPV_nolen(hook->label), hook->timeout);
     rc = glue_call(aTHX_ hook->code[phase], arguments, count, error);
     LEAVE;
@@ -133,7 +133,7 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
             rc = EVF_ECANCELED;
         } else {
             SV *arguments[] = {newSVpv(name_of(phase), 0), newSVsv(hook->label), newSVsv(error)}, *second = NULL;
-            if (glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_report_hook", GV_ADD), arguments, 3, &second) < 0)
+            if (glue_call(aTHX_(SV *) get_cv("EventLoop::Fork::Loop::_report_hook", GV_ADD), arguments, 3, &second) < 0)
                 SvREFCNT_dec(second);
         }
         SvREFCNT_dec(error);
@@ -156,7 +156,7 @@ SV *glue_hooks_refusal(pTHX) {
 
 static int handle_free(pTHX_ SV *handle, MAGIC *magic) {
     PERL_UNUSED_ARG(handle);
-    if (magic->mg_ptr != NULL) release(aTHX_ (struct glue_hook *)(void *)magic->mg_ptr);
+    if (magic->mg_ptr != NULL) release(aTHX_(struct glue_hook *)(void *) magic->mg_ptr);
     magic->mg_ptr = NULL;
     return 0;
 }
@@ -197,7 +197,8 @@ SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *
 
 static struct glue_hook *hook_of(pTHX_ SV *handle) {
     const MAGIC *magic = SvROK(handle) && SvTYPE(SvRV(handle)) >= SVt_PVMG
-                             ? mg_findext(SvRV(handle), PERL_MAGIC_ext, &handle_magic) : NULL;
+                             ? mg_findext(SvRV(handle), PERL_MAGIC_ext, &handle_magic)
+                             : NULL;
     return magic != NULL ? (struct glue_hook *)(void *)magic->mg_ptr : NULL;
 }
 

@@ -21,10 +21,8 @@ static void free_io(pTHX_ struct glue_io *watch) {
 static void remove_io(pTHX_ struct glue_io *watch) {
     struct glue_loop *loop = watch->loop;
     evf_io_stop(&watch->io);
-    if (watch->prev != NULL)
-        watch->prev->next = watch->next;
-    else
-        loop->ios = watch->next;
+    if (watch->prev != NULL) watch->prev->next = watch->next;
+    else loop->ios = watch->next;
     if (watch->next != NULL) watch->next->prev = watch->prev;
     watch->is_removed = true;
     if (watch->delivers == 0) free_io(aTHX_ watch);
@@ -81,10 +79,8 @@ static int call_method_of(pTHX_ struct glue_loop *loop, const char *method) {
     SV *argument = newRV_inc(loop->object);
     GV *found = gv_fetchmethod_autoload(SvSTASH(loop->object), method, FALSE);
     int rc = 0;
-    if (found != NULL && GvCV(found) != NULL)
-        rc = glue_call(aTHX_ (SV *)GvCV(found), &argument, 1, &loop->error);
-    else
-        SvREFCNT_dec(argument);
+    if (found != NULL && GvCV(found) != NULL) rc = glue_call(aTHX_(SV *) GvCV(found), &argument, 1, &loop->error);
+    else SvREFCNT_dec(argument);
     return rc;
 }
 
@@ -137,7 +133,8 @@ struct glue_loop *glue_loop_attach(pTHX_ SV *self, const struct evf_backend *bac
 }
 
 bool glue_is_loop(pTHX_ SV *object) {
-    return SvROK(object) && SvTYPE(SvRV(object)) >= SVt_PVMG && mg_findext(SvRV(object), PERL_MAGIC_ext, &loop_magic) != NULL;
+    return SvROK(object) && SvTYPE(SvRV(object)) >= SVt_PVMG &&
+           mg_findext(SvRV(object), PERL_MAGIC_ext, &loop_magic) != NULL;
 }
 
 struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
@@ -150,8 +147,8 @@ struct glue_loop *glue_loop_of(pTHX_ SV *self, const char *operation) {
     glue_throw(aTHX_ EVF_EINVAL, operation, self, "called on what is no loop: '%s'", glue_text(aTHX_ self));
 }
 
-/* In the child of a raw fork the core has stopped watching its parent's children: their code goes, too. Where perl calls
- * in, because that may destroy anything. */
+/* In the child of a raw fork the core has stopped watching its parent's children: their code goes, too. Where perl
+ * calls in, because that may destroy anything. */
 static void drop_processes_of_parent(pTHX_ struct glue_loop *loop) {
     if (LIKELY(loop->generation == evf_fork_generation) || evf_loop_after_fork(loop->evf, false) < 0) return;
     struct glue_process *dropped = NULL;
@@ -219,10 +216,8 @@ AV *glue_loop_run(pTHX_ struct glue_loop *loop) {
     while (run.is_running) {
         ENTER;
         SAVETMPS;
-        if (calls_method)
-            call_loop_once(aTHX_ loop);
-        else
-            (void)glue_loop_once(aTHX_ loop, -1);
+        if (calls_method) call_loop_once(aTHX_ loop);
+        else (void)glue_loop_once(aTHX_ loop, -1);
         FREETMPS;
         LEAVE;
         PERL_ASYNC_CHECK();
@@ -381,7 +376,7 @@ void glue_watch_io(pTHX_ struct glue_loop *loop, SV *handle, SV **codes) {
         watch->code[i] = glue_keep_code(aTHX_ codes[i]);
         watch->fresh |= 1u << i;
     }
-    (void)evf_io_set(&watch->io, mask_of(watch)); /* active, and the mask is valid */
+    (void)evf_io_set(&watch->io, mask_of(watch));                          /* active, and the mask is valid */
     for (int i = 0; i < GLUE_IO_CALLBACKS; i++) SvREFCNT_dec(replaced[i]); /* last: may destroy anything */
     SvREFCNT_dec(replaced_handle);
 }
@@ -398,10 +393,8 @@ void glue_unwatch_io(pTHX_ struct glue_loop *loop, SV *handle, unsigned mask) {
         removed[i] = watch->code[i];
         watch->code[i] = NULL;
     }
-    if (mask_of(watch) != 0)
-        (void)evf_io_set(&watch->io, mask_of(watch));
-    else
-        remove_io(aTHX_ watch);
+    if (mask_of(watch) != 0) (void)evf_io_set(&watch->io, mask_of(watch));
+    else remove_io(aTHX_ watch);
     for (int i = 0; i < GLUE_IO_CALLBACKS; i++) SvREFCNT_dec(removed[i]); /* last: may destroy anything */
 }
 
@@ -487,10 +480,8 @@ void glue_unwatch_slot(pTHX_ struct glue_loop *loop, UV id, bool is_idle) {
     if (index == 0 || index > loop->slots_count) return;
     struct glue_slot *slot = loop->slots[index - 1];
     if (slot->code == NULL || slot->is_idle != is_idle || id_of(slot) != id) return; /* has fired, or never was */
-    if (is_idle)
-        evf_idle_stop(&slot->w.idle);
-    else
-        evf_timer_stop(&slot->w.timer);
+    if (is_idle) evf_idle_stop(&slot->w.idle);
+    else evf_timer_stop(&slot->w.timer);
     SvREFCNT_dec(give_back_slot(slot));
 }
 

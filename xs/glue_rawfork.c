@@ -1,6 +1,6 @@
-/* Forks that do not come through us. Perl's own: pp_fork and the open of a pipe to a copy of this program are wrapped, so
- * that hooks run outside of the C library's fork. Code that was compiled before this module has the old functions in its
- * ops: the first time the C library tells, inside fork, and the op is changed. Forks by C code are only told in the
+/* Forks that do not come through us. Perl's own: pp_fork and the open of a pipe to a copy of this program are wrapped,
+ * so that hooks run outside of the C library's fork. Code that was compiled before this module has the old functions in
+ * its ops: the first time the C library tells, inside fork, and the op is changed. Forks by C code are only told in the
  * child: what can still be done there is done at the next place where Perl looks for signals. */
 #include "glue.h"
 
@@ -11,7 +11,7 @@ static SV *families; /* of the fork under way: what their loops want to know in 
 /* Wrapped: the hooks have run outside of it. Inside, refused: an op that was compiled before this module; the C library
  * has told. */
 static enum { NONE, WRAPPED, INSIDE, REFUSED } under_way;
-static bool has_own_seed; /* the program's, for rand: it is to go on in a child */
+static bool has_own_seed;                 /* the program's, for rand: it is to go on in a child */
 static volatile sig_atomic_t is_deferred; /* in a child: Perl's part is still to come */
 
 /* ---- Around a fork ------------------------------------------------------------------------------------------ */
@@ -137,10 +137,8 @@ static void report_skipped(pTHX_ bool was_refused) {
     SV *names = NULL;
     for (const struct evf_hook *hook = NULL; (hook = evf_hook_next(hook, EVF_PREPARE)) != NULL;) {
         const char *name = hook->name != NULL ? hook->name : "one without a name";
-        if (names == NULL)
-            names = sv_2mortal(newSVpv(name, 0));
-        else
-            sv_catpvf(names, ", %s", name);
+        if (names == NULL) names = sv_2mortal(newSVpv(name, 0));
+        else sv_catpvf(names, ", %s", name);
     }
     if (names == NULL) return;
     const COP *caller = glue_caller(aTHX);
@@ -173,9 +171,9 @@ static bool is_exec_only(void) {
 
 /* An op that was compiled before this module: it is Perl that forks, and Perl code can run here. */
 static bool is_old_op(pTHX) {
-    return PERL_GET_CONTEXT != NULL && PL_op != NULL
-           && ((PL_op->op_type == OP_FORK && PL_op->op_ppaddr == perls_fork)
-               || (PL_op->op_type == OP_OPEN && PL_op->op_ppaddr == perls_open));
+    return PERL_GET_CONTEXT != NULL && PL_op != NULL &&
+           ((PL_op->op_type == OP_FORK && PL_op->op_ppaddr == perls_fork) ||
+            (PL_op->op_type == OP_OPEN && PL_op->op_ppaddr == perls_open));
 }
 
 /* Inside an open that has taken its mark from the stack: the arguments lie there still. If they do not look like those

@@ -14,10 +14,8 @@ static volatile sig_atomic_t arrivals; /* of signals with a handler in %SIG */
 
 static void tell_loops(int signo) {
     arrivals = (arrivals + 1) & 0xffffff;
-    if (signo == SIGCHLD)
-        evf_process_hint();
-    else
-        evf_wakeup();
+    if (signo == SIGCHLD) evf_process_hint();
+    else evf_wakeup();
 }
 
 #ifdef HANDLER_HAS_3_ARGUMENTS
@@ -86,12 +84,13 @@ static void wrap_perls_handler(pTHX) {
     }
 }
 
-/* Perl blocks a signal while its handler runs. A child that is forked inside the handler never comes back to unblock it,
- * so what is under way is written down. */
+/* Perl blocks a signal while its handler runs. A child that is forked inside the handler never comes back to unblock
+ * it, so what is under way is written down. */
 static Sighandler_t perls_dispatcher;
 static int dispatching[SIG_SIZE];
 
-/* At a safe point, outside of a C handler. Perl 5.32 and later tell the two apart by whether PL_sighandlerp is theirs. */
+/* At a safe point, outside of a C handler. Perl 5.32 and later tell the two apart by whether PL_sighandlerp is theirs.
+ */
 static void dispatch_safely(pTHX_ int signo) {
 #if PERL_VERSION >= 32
     PERL_UNUSED_CONTEXT;
@@ -177,10 +176,8 @@ static void release_signal(int signo) {
     SvGETMAGIC(handler);
     /* Who has set another handler since keeps it. */
     if (SvROK(handler) && SvRV(handler) == (SV *)proxies[signo]) {
-        if (SvOK(before))
-            sv_setsv_mg(handler, before);
-        else
-            sv_setpvs_mg(handler, "DEFAULT");
+        if (SvOK(before)) sv_setsv_mg(handler, before);
+        else sv_setpvs_mg(handler, "DEFAULT");
     }
     SvREFCNT_dec(before);
 }
@@ -218,7 +215,7 @@ int glue_signals_run_pending(void *data, bool *ran) {
     loop->arrivals_seen = arrivals;
     if (PL_sig_pending == 0) return 0;
     /* Through an XSUB, so that a handler that dies comes back as an error. */
-    return glue_call(aTHX_ (SV *)get_cv("EventLoop::Fork::Loop::_run_handlers", 0), NULL, 0, &loop->error);
+    return glue_call(aTHX_(SV *) get_cv("EventLoop::Fork::Loop::_run_handlers", 0), NULL, 0, &loop->error);
 }
 
 /* ---- In a child --------------------------------------------------------------------------------------------- */

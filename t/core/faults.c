@@ -232,7 +232,7 @@ static void use_descriptors(void) {
     trace_clear();
     TRY(start_io(&near, pairs[0][0], EVF_READ, count_io, &count));
     TRY(start_io(&far, far_fd, EVF_READ, count_io, &far_count));
-    TRY(start_io(&both, pairs[2][0], EVF_READ | EVF_WRITE, trace_io, (void *)(uintptr_t)"b"));
+    TRY(start_io(&both, pairs[2][0], EVF_READ | EVF_WRITE, trace_io, (void *)(uintptr_t) "b"));
     give(pairs[0][1]);
     give(pairs[1][1]);
     turn_until(&count, 1);
@@ -242,7 +242,7 @@ static void use_descriptors(void) {
     (void)close(far_fd);
 
     give(pairs[3][1]);
-    TRY(start_io(&hung, pairs[3][0], EVF_HANGUP, trace_io, (void *)(uintptr_t)"h"));
+    TRY(start_io(&hung, pairs[3][0], EVF_HANGUP, trace_io, (void *)(uintptr_t) "h"));
     CHECK_INT(evf_io_set(&both, EVF_READ), 0);
     TRY(evf_loop_run_once(loop, 0)); /* mutes the unread data */
     TRY(evf_loop_run_once(loop, 0));

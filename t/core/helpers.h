@@ -90,7 +90,7 @@ bool has_pidfds(void);            /* this system has process descriptors */
 struct tester {
     pid_t pid;
     int report_fd;
-    int to_child, from_child; /* in the parent */
+    int to_child, from_child;   /* in the parent */
     int to_parent, from_parent; /* in the child */
 };
 bool fork_tester(struct tester *tester);       /* a raw fork */

@@ -10,8 +10,8 @@
 struct tracer {
     struct evf_hook hook;
     const char *text;
-    int answer;                /* of its prepare callback */
-    struct evf_hook *cancels;  /* when it runs */
+    int answer;               /* of its prepare callback */
+    struct evf_hook *cancels; /* when it runs */
     struct evf_hook *registers;
     bool frees_itself;
     int nested; /* what evf_hooks_prepare answers inside */
@@ -60,7 +60,8 @@ static const char *run(enum evf_phase end) {
 }
 
 static void order(void) {
-    struct tracer low = make("low", 0), mid = make("mid", 50), high = make("high", 100), nearest = make("n", EVF_PRIORITY_NEAREST);
+    struct tracer low = make("low", 0), mid = make("mid", 50), high = make("high", 100),
+                  nearest = make("n", EVF_PRIORITY_NEAREST);
     struct tracer second = make("mid2", 50);
     add(&mid), add(&high), add(&nearest), add(&low), add(&second);
     CHECK_TEXT(run(EVF_PARENT), "high< mid2< mid< low< n< n= low= mid= mid2= high=");
@@ -117,7 +118,8 @@ static void no_fork_inside(void) {
 
 /* Those that had prepared are told; the refusing one, and who was not asked, are not. */
 static void refusal(void) {
-    struct tracer first = make("first", 90), refuses = make("no", 50), last = make("last", 10), after = make("after", 50);
+    struct tracer first = make("first", 90), refuses = make("no", 50), last = make("last", 10),
+                  after = make("after", 50);
     struct evf_hook *refused = NULL;
     refuses.answer = EVF_ECANCELED;
     after.hook.cb[EVF_PREPARE] = NULL;
@@ -128,7 +130,8 @@ static void refusal(void) {
     CHECK_TEXT(trace, "first< no< first=");
     refuses.answer = 0;
     CHECK_TEXT(run(EVF_CHILD), "first< no< last< last> no> after> first>");
-    evf_hook_cancel(&first.hook), evf_hook_cancel(&refuses.hook), evf_hook_cancel(&last.hook), evf_hook_cancel(&after.hook);
+    evf_hook_cancel(&first.hook), evf_hook_cancel(&refuses.hook), evf_hook_cancel(&last.hook),
+        evf_hook_cancel(&after.hook);
 }
 
 static void cancelled_while_running(void) {

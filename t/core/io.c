@@ -486,7 +486,7 @@ static int swap_files(struct evf_io *io, unsigned events, void *data) {
     }
     (void)close(fresh[1]);
     reused_fd = number;
-    CHECK_INT(evf_io_start(loop, newcomer, number, EVF_WRITE, trace_io, (void *)(uintptr_t)"new"), 0);
+    CHECK_INT(evf_io_start(loop, newcomer, number, EVF_WRITE, trace_io, (void *)(uintptr_t) "new"), 0);
     return trace_io(io, events, data);
 }
 
@@ -500,8 +500,8 @@ static void number_reused_in_a_turn(void) {
     give(more[1]);
     newcomer = &next;
     victim = &second;
-    CHECK_INT(evf_io_start(loop, &second, more[0], EVF_READ, trace_io, (void *)(uintptr_t)"old"), 0);
-    CHECK_INT(evf_io_start(loop, &io, fds[0], EVF_READ, swap_files, (void *)(uintptr_t)"a"), 0);
+    CHECK_INT(evf_io_start(loop, &second, more[0], EVF_READ, trace_io, (void *)(uintptr_t) "old"), 0);
+    CHECK_INT(evf_io_start(loop, &io, fds[0], EVF_READ, swap_files, (void *)(uintptr_t) "a"), 0);
     CHECK(evf_loop_run_once(loop, -1) >= 1);
     CHECK(strcmp(trace, "a:r") == 0 || strcmp(trace, "old:ra:r") == 0);
     (void)take(fds[0]);

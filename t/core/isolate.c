@@ -325,7 +325,9 @@ static void isolated_always(void) {
 /* ---- io_uring ----------------------------------------------------------------------------------------------- */
 
 static int open_ring(void) {
-    struct { uint32_t words[30]; } parameters; /* struct io_uring_params (io_uring_setup(2)) */
+    struct {
+        uint32_t words[30];
+    } parameters; /* struct io_uring_params (io_uring_setup(2)) */
     memset(&parameters, 0, sizeof parameters);
     return (int)syscall(425, 4, &parameters);
 }

@@ -72,8 +72,7 @@ static unsigned draw(unsigned below) {
 }
 
 static void differs(const char *what, intmax_t got, intmax_t expected) {
-    if (!has_failed)
-        tap_diag("seed %" PRIu64 ", step %ld: %s is %jd, not %jd", seed, steps, what, got, expected);
+    if (!has_failed) tap_diag("seed %" PRIu64 ", step %ld: %s is %jd, not %jd", seed, steps, what, got, expected);
     has_failed = true;
 }
 
@@ -349,8 +348,8 @@ static void change_timer(void) {
         int clock = (int)draw(2);
         int64_t deadline_ns = random_deadline(clock);
         int rc = m_timers[i].active ? EVF_EEXIST : use();
-        expect("evf_timer_start",
-               evf_timer_start(loop, &timers[i], (enum evf_clock)clock, deadline_ns, on_timer, NULL), rc);
+        expect("evf_timer_start", evf_timer_start(loop, &timers[i], (enum evf_clock)clock, deadline_ns, on_timer, NULL),
+               rc);
         if (rc < 0) return;
         m_timers[i].active = true;
         m_timers[i].due = false;
@@ -428,7 +427,8 @@ static void change_world(void) {
         if (fds[i] < sim->fds_end) sim->stale[fds[i]] = (unsigned char)(1 + draw(3));
         break;
     case 5:
-        if (sim->interest[fds[i]] != 0 && m_ios[i].active && draw(4) == 0) sim->closed[fds[i]] = close_pending[i] = true;
+        if (sim->interest[fds[i]] != 0 && m_ios[i].active && draw(4) == 0)
+            sim->closed[fds[i]] = close_pending[i] = true;
         break;
     case 6:
         if (draw(10) == 0) sim->fail_after_fork = EVF_EBACKEND;
@@ -489,7 +489,8 @@ static int on_io(struct evf_io *io, unsigned events, void *data) {
 static int on_timer(struct evf_timer *timer, void *data) {
     int index = (int)(timer - timers);
     (void)data;
-    if (sim->now_ns[m_timers[index].clock] < m_timers[index].deadline_ns && m_timers[index].clock == EVF_CLOCK_MONOTONIC)
+    if (sim->now_ns[m_timers[index].clock] < m_timers[index].deadline_ns &&
+        m_timers[index].clock == EVF_CLOCK_MONOTONIC)
         differs("an early timer", index, -1);
     return called(TIMER, index);
 }
@@ -662,8 +663,7 @@ static void random_programs(void) {
 /* Also those that have found something once. */
 static void known_seeds(void) {
     static const uint64_t seeds[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-    for (size_t i = 0; i < COUNT_OF(seeds) && !tap_has_failed(); i++)
-        run_model(seeds[i], tap_is_slow() ? 1000 : 10000);
+    for (size_t i = 0; i < COUNT_OF(seeds) && !tap_has_failed(); i++) run_model(seeds[i], tap_is_slow() ? 1000 : 10000);
 }
 
 int main(int argc, char **argv) {

@@ -505,7 +505,7 @@ int main(int argc, char **argv) {
 #define X(name, promise) {#name, promise, name##_both_ways},
         EACH_BOTH_WAYS(X)
 #undef X
-        TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
+            TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
         TAP_TEST(without_a_loop_and_pidfds, "the same where there is none"),
         TAP_TEST(open_strangers, "not of others"),
         TAP_TEST(reap_no_process, "what is no pid takes no status"),

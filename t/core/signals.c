@@ -159,7 +159,7 @@ static int send_again(struct evf_signal *sig, int signo, void *data) {
 static void sent_in_its_callback(void) {
     struct evf_signal sig = {0};
     open_it();
-    CHECK_INT(evf_signal_start(loop, &sig, SIGUSR1, send_again, (void *)(uintptr_t)"x"), 0);
+    CHECK_INT(evf_signal_start(loop, &sig, SIGUSR1, send_again, (void *)(uintptr_t) "x"), 0);
     send(SIGUSR1);
     CHECK_INT(evf_loop_run_once(loop, -1), 1);
     CHECK_INT(evf_loop_run_once(loop, -1), 1); /* the next turn, at once */
@@ -177,7 +177,7 @@ static int fail(struct evf_signal *sig, int signo, void *data) {
 static void error_leaves_the_rest(void) {
     struct evf_signal one = {0}, two = {0}, three = {0};
     open_it();
-    CHECK_INT(evf_signal_start(loop, &one, SIGUSR1, fail, (void *)(uintptr_t)"1"), 0);
+    CHECK_INT(evf_signal_start(loop, &one, SIGUSR1, fail, (void *)(uintptr_t) "1"), 0);
     start(&two, SIGUSR1, "2");
     start(&three, SIGUSR2, "3");
     send(SIGUSR1);
@@ -324,8 +324,7 @@ static void nothing_is_blocked(void) {
 }
 
 static void cannot_be_caught(void) {
-    static const int numbers[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,    SIGILL,   SIGFPE,
-                                  0,       -1,      NSIG,    INT32_MAX, INT32_MIN};
+    static const int numbers[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, 0, -1, NSIG, INT32_MAX, INT32_MIN};
     struct evf_signal sig = {0};
     open_it();
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
@@ -343,7 +342,7 @@ static void every_other_can(void) {
     for (int signo = 1; signo < NSIG; signo++) {
         struct sigaction before, after;
         if (sigaction(signo, NULL, &before) < 0 || sigaction(signo, &before, NULL) < 0) continue; /* not here */
-        int rc = evf_signal_start(loop, &sig, signo, trace_signal, (void *)(uintptr_t)"x");
+        int rc = evf_signal_start(loop, &sig, signo, trace_signal, (void *)(uintptr_t) "x");
         if (rc < 0) {
             CHECK_INT(rc, EVF_ESIGNAL);
             continue;

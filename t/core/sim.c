@@ -27,8 +27,7 @@ void sim_advance(struct sim *sim, int64_t ns) {
 
 void sim_plan(struct sim *sim, int64_t timeout_ns, int fd, unsigned mask) {
     if (sim->plans_count == SIM_PLANS) abort(); /* a mistake of the test */
-    sim->plans[sim->plans_count++] =
-        (struct sim_plan){sim->now_ns[EVF_CLOCK_MONOTONIC] + timeout_ns, fd, mask};
+    sim->plans[sim->plans_count++] = (struct sim_plan){sim->now_ns[EVF_CLOCK_MONOTONIC] + timeout_ns, fd, mask};
 }
 
 void sim_fail_set_io(struct sim *sim, int fd, int code, int count) {
@@ -150,7 +149,8 @@ static void report_all(struct sim *sim) {
 
 static bool is_anything_ready(struct sim *sim) {
     for (int fd = 0; fd < sim->fds_end; fd++) {
-        if ((sim->interest[fd] & EVF_READ) != 0 && sim->ready[fd] == 0 && really_ready(fd) != 0) sim->stale[fd] = EVF_READ;
+        if ((sim->interest[fd] & EVF_READ) != 0 && sim->ready[fd] == 0 && really_ready(fd) != 0)
+            sim->stale[fd] = EVF_READ;
         if (sim->stale[fd] != 0 || sim->closed[fd] || (sim->ready[fd] & sim->interest[fd]) != 0) return true;
     }
     return false;

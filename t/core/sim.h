@@ -20,9 +20,9 @@ struct sim {
     int64_t tick_ns; /* each look at a clock moves both by so much */
 
     /* What the world looks like. */
-    unsigned char ready[SIM_FDS];    /* level-triggered: reported while asked for */
-    unsigned char stale[SIM_FDS];    /* reported once in the next wait, asked for or not */
-    bool closed[SIM_FDS];            /* reported as closed in the next wait */
+    unsigned char ready[SIM_FDS];     /* level-triggered: reported while asked for */
+    unsigned char stale[SIM_FDS];     /* reported once in the next wait, asked for or not */
+    bool closed[SIM_FDS];             /* reported as closed in the next wait */
     struct sim_plan plans[SIM_PLANS]; /* readiness to come, unordered; ends a wait */
     int plans_count;
 

@@ -12,7 +12,7 @@ struct tap_test {
     const char *name, *promise;
     void (*run)(void);
 };
-#define TAP_TEST(function, promise) \
+#define TAP_TEST(function, promise)                                                                                    \
     { #function, promise, function }
 
 #define CHECK(condition) tap_check((condition), __FILE__, __LINE__, #condition)

@@ -1,6 +1,6 @@
 /* The contract of a backend: it waits for the kernel. It owns no watcher, calls no user code, and calls back only
- * host->ready and host->closed. Everything else (timers, signals, processes, order of delivery) is the core's, so that all backends
- * behave alike. To write one: read poll.c, then run EventLoop::Fork::Test::Loop on it. */
+ * host->ready and host->closed. Everything else (timers, signals, processes, order of delivery) is the core's, so that
+ * all backends behave alike. To write one: read poll.c, then run EventLoop::Fork::Test::Loop on it. */
 #ifndef EVF_BACKEND_H
 #define EVF_BACKEND_H
 

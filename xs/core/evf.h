@@ -257,8 +257,8 @@ void evf_fork_restore_mask(const sigset_t *old_mask);
  * of epoll instances replaced. */
 int evf_fork_child_begin(void);
 
-/* The replacement also in the child of a raw fork, for a program whose children go on with no inherited loop but those of
- * this core. */
+/* The replacement also in the child of a raw fork, for a program whose children go on with no inherited loop but those
+ * of this core. */
 void evf_fork_isolate_always(bool always);
 
 /* The io_uring rings that a child would share with this process. They cannot be isolated: their memory is shared, too.
@@ -269,8 +269,8 @@ size_t evf_fork_find_rings(int *fds, size_t size);
 /* Gives a loop that was inherited by a raw fork private kernel objects with the same interest, and drops the process
  * watchers. Done by the loop itself at its next use; a no-op in the process that made the loop. force: also there. */
 int evf_loop_after_fork(struct evf_loop *loop, bool force);
-/* After evf_fork_child_begin: every start on the loop answers EVF_EABANDONED, every stop does nothing. Its watchers keep
- * pointing to it: free them, or forget them, before the loop. */
+/* After evf_fork_child_begin: every start on the loop answers EVF_EABANDONED, every stop does nothing. Its watchers
+ * keep pointing to it: free them, or forget them, before the loop. */
 bool evf_loop_is_abandoned(const struct evf_loop *loop);
 
 /* What a host has to say and to do at forks, whoever makes them. Called inside fork, by the pthread_atfork handlers. */
@@ -285,8 +285,8 @@ struct evf_fork_host {
 /* Borrowed for ever; NULL: none. EVF_ENOMEM. */
 int evf_fork_set_host(const struct evf_fork_host *host);
 
-/* Makes the number a socket that is connected to nobody: what this process says on it reaches nobody, what it reads is an
- * error, and other processes keep what they share. Async-signal-safe. EVF_EBADF: not open. */
+/* Makes the number a socket that is connected to nobody: what this process says on it reaches nobody, what it reads is
+ * an error, and other processes keep what they share. Async-signal-safe. EVF_EBADF: not open. */
 int evf_disown_fd(int fd);
 
 /* Number of threads of this process; 0 where the system does not tell. */
@@ -301,7 +301,8 @@ enum evf_phase {
     EVF_PHASE_COUNT
 };
 
-/* A priority below all: the last to prepare and the first afterwards. For what must be right before others' hooks run. */
+/* A priority below all: the last to prepare and the first afterwards. For what must be right before others' hooks run.
+ */
 #define EVF_PRIORITY_NEAREST 255
 
 struct evf_hook;
@@ -331,8 +332,8 @@ bool evf_hook_is_registered(const struct evf_hook *hook);
  * those that were prepared before get their parent call. EVF_EBUSY: called inside a hook. After 0 comes
  * evf_hooks_finish, in the parent and in the child. */
 int evf_hooks_prepare(struct evf_hook **ret_refused);
-/* The parent or child hooks. Without evf_hooks_prepare before, as in the child of a fork that nobody could prepare, only
- * those are run that have no prepare callback. Ignored inside a hook. */
+/* The parent or child hooks. Without evf_hooks_prepare before, as in the child of a fork that nobody could prepare,
+ * only those are run that have no prepare callback. Ignored inside a hook. */
 void evf_hooks_finish(enum evf_phase phase);
 bool evf_hooks_are_running(void);
 /* The hook that runs was left by a jump that goes past evf_hooks_prepare or evf_hooks_finish, as exit in Perl does. The

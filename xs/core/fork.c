@@ -9,7 +9,7 @@
 
 volatile sig_atomic_t evf_fork_generation;
 
-static bool is_ours;        /* the fork under way is the host's own */
+static bool is_ours;       /* the fork under way is the host's own */
 static unsigned flags_now; /* of that fork */
 static bool isolates_always;
 static const struct evf_fork_host *host;

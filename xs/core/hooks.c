@@ -1,5 +1,6 @@
-/* Hooks at a fork: a list for each phase and priority, so that a hook costs nothing in the phases it has no callback for,
- * and registering one does not look at the others. One registry for the process; not for several threads at once. */
+/* Hooks at a fork: a list for each phase and priority, so that a hook costs nothing in the phases it has no callback
+ * for, and registering one does not look at the others. One registry for the process; not for several threads at once.
+ */
 #include "internal.h"
 
 enum { PRIORITIES = 102 }; /* 0 to 100, and those below */

@@ -91,14 +91,14 @@ struct evf_loop {
     uint64_t timer_order;
     size_t watchers; /* active ones that are not internal */
 
-    unsigned raised_seen;           /* signals.c: how much of the total was looked at */
-    unsigned children_seen;         /* process.c: likewise */
-    size_t unwatched_count;         /* processes without a pidfd */
+    unsigned raised_seen;            /* signals.c: how much of the total was looked at */
+    unsigned children_seen;          /* process.c: likewise */
+    size_t unwatched_count;          /* processes without a pidfd */
     struct evf_timer children_timer; /* looks at those now and then, if SIGCHLD went astray */
 
     sig_atomic_t generation; /* of the process this loop's kernel objects belong to */
-    bool abandoned; /* its watchers may be gone: nothing is reached through them any more */
-    bool wants_rearm; /* at the next use, whether or not this is a child */
+    bool abandoned;          /* its watchers may be gone: nothing is reached through them any more */
+    bool wants_rearm;        /* at the next use, whether or not this is a child */
 };
 
 /* loop.c */
@@ -154,7 +154,7 @@ void evf__processes_stop_all(struct evf_loop *loop);
 int evf__wakeup_open(void);   /* once for the process; returns the descriptor to watch, or a negative code */
 void evf__wakeup_close(void); /* in a child: the next to use it opens its own; async-signal-safe */
 void evf__wakeup_notice(struct evf_loop *loop); /* the descriptor is readable */
-void evf__wakeup_enter(struct evf_loop *loop); /* a wait begins: from now on a wake-up is written down in the kernel */
+void evf__wakeup_enter(struct evf_loop *loop);  /* a wait begins: from now on a wake-up is written down in the kernel */
 void evf__wakeup_leave(struct evf_loop *loop);
 
 /* isolate.c */

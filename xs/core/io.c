@@ -86,7 +86,8 @@ int evf__io_start_internal(struct evf_loop *loop, struct evf_io *io, int fd, evf
 
 int evf_io_set(struct evf_io *io, unsigned mask) {
     struct evf_loop *loop = io->w.loop;
-    if (loop == NULL || loop->abandoned || (mask & ~(unsigned)(EVF_READ | EVF_WRITE | EVF_HANGUP)) != 0) return EVF_EINVAL;
+    if (loop == NULL || loop->abandoned || (mask & ~(unsigned)(EVF_READ | EVF_WRITE | EVF_HANGUP)) != 0)
+        return EVF_EINVAL;
     if (mask == io->mask) return 0;
     struct evf__fd *slot = &loop->fds[io->fd];
     if (counts_as_ready(slot)) loop->always_ready_count--;

@@ -1,7 +1,7 @@
 /* Isolation of inherited kernel objects. An epoll instance is one object that parent and child share: what the child
  * adds or removes, the parent gains or loses. In the child each one is replaced, under its own number, by a fresh and
- * empty one; late calls of whichever library owns it then change nothing but the child. The numbers of kqueues, which do
- * not come along, are kept taken. io_uring rings can only be found. Single descriptors are disowned on request. */
+ * empty one; late calls of whichever library owns it then change nothing but the child. The numbers of kqueues, which
+ * do not come along, are kept taken. io_uring rings can only be found. Single descriptors are disowned on request. */
 #include "epoll.h"
 #include "internal.h"
 
@@ -192,7 +192,8 @@ size_t evf_fork_find_rings(int *fds, size_t size) {
     return rings.count;
 }
 
-#elif defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__) || defined(__APPLE__)
+#elif defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) || defined(__DragonFly__) ||                 \
+    defined(__APPLE__)
 #include <sys/event.h>
 #include <sys/time.h>
 

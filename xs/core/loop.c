@@ -128,10 +128,8 @@ static void stop_all(struct evf_loop *loop) {
     /* What is due has left its list and waits for delivery. */
     while (!evf__list_is_empty(&loop->ready)) {
         struct evf_watcher *watcher = EVF__WATCHER_OF_READY(loop->ready.next);
-        if (watcher->kind == EVF_WATCHER_IO)
-            evf_io_stop(EVF__CONTAINER(watcher, struct evf_io, w));
-        else
-            evf__watcher_stop(watcher);
+        if (watcher->kind == EVF_WATCHER_IO) evf_io_stop(EVF__CONTAINER(watcher, struct evf_io, w));
+        else evf__watcher_stop(watcher);
     }
     evf__timers_stop_all(loop);
     evf__io_stop_all(loop);

@@ -133,7 +133,7 @@ static void catch_sigchld(void) {
     struct sigaction now;
     if (sigaction(SIGCHLD, NULL, &now) < 0 || now.sa_handler != SIG_DFL) return;
     struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
-    (void)sigemptyset(&action.sa_mask); /* cannot fail */
+    (void)sigemptyset(&action.sa_mask);      /* cannot fail */
     (void)sigaction(SIGCHLD, &action, NULL); /* failing, the timer still looks */
 }
 

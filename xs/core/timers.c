@@ -55,10 +55,8 @@ static int heap_add(struct evf__heap *heap, struct evf_timer *timer) {
 static void heap_remove(struct evf__heap *heap, size_t index) {
     struct evf__heap_entry moved = heap->entries[--heap->count];
     if (index == heap->count) return;
-    if (index > 0 && is_before(&moved, &heap->entries[(index - 1) / ARITY]))
-        sift_up(heap, index, moved);
-    else
-        sift_down(heap, index, moved);
+    if (index > 0 && is_before(&moved, &heap->entries[(index - 1) / ARITY])) sift_up(heap, index, moved);
+    else sift_down(heap, index, moved);
 }
 
 static int timer_start(struct evf_loop *loop, struct evf_timer *timer, enum evf_clock clock, int64_t deadline_ns,

@@ -31,8 +31,8 @@ static const struct {
     const char *name;
     unsigned flag;
 } known_methods[] = {
-    {"epoll", EVBACKEND_EPOLL},       {"kqueue", EVBACKEND_KQUEUE},     {"port", EVBACKEND_PORT},
-    {"poll", EVBACKEND_POLL},         {"select", EVBACKEND_SELECT},     {"linuxaio", EVBACKEND_LINUXAIO},
+    {"epoll", EVBACKEND_EPOLL},      {"kqueue", EVBACKEND_KQUEUE}, {"port", EVBACKEND_PORT},
+    {"poll", EVBACKEND_POLL},        {"select", EVBACKEND_SELECT}, {"linuxaio", EVBACKEND_LINUXAIO},
     {"io_uring", EVBACKEND_IOURING},
 };
 enum { METHODS = sizeof known_methods / sizeof *known_methods };
@@ -128,10 +128,8 @@ static void libev_leave(void *data, bool for_good) {
     struct state *state = data;
     if (state->loop == NULL) return;
     /* Destroying only closes and frees, and asks nothing of the kernel about the parent's watchers. */
-    if (for_good && state->epoll_fd >= 0)
-        (void)close(state->epoll_fd); /* all that it has */
-    else
-        ev_loop_destroy(state->loop);
+    if (for_good && state->epoll_fd >= 0) (void)close(state->epoll_fd); /* all that it has */
+    else ev_loop_destroy(state->loop);
     state->loop = NULL;
     state->epoll_fd = -1;
 }

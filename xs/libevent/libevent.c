@@ -72,8 +72,8 @@ static struct event_base *new_base(const char *method) {
     return base;
 }
 
-/* What fails is told by return values, so that libevent need not print. But after an error it ends the program, and there
- * is nobody left to tell: its last words go where it would write them. */
+/* What fails is told by return values, so that libevent need not print. But after an error it ends the program, and
+ * there is nobody left to tell: its last words go where it would write them. */
 static void log_last_words(int severity, const char *message) {
     if (severity >= EVENT_LOG_ERR) (void)fprintf(stderr, "libevent: %s\n", message);
 }
@@ -233,7 +233,7 @@ static int libevent_wait(void *data, int64_t timeout_ns) {
     }
     int rc = event_base_loop(state->base, flags);
     if (timeout_ns > 0) (void)event_del(&state->timeout); /* it may have fired */
-    if (rc < 0) { /* select refuses the whole set when one of it is closed */
+    if (rc < 0) {                                         /* select refuses the whole set when one of it is closed */
         for (size_t fd = 0; fd < state->watched_size; fd++) {
             if (state->watched[fd] != NULL && state->watched[fd]->mask != 0) drop_if_closed(state, (int)fd);
         }
