@@ -1,5 +1,6 @@
 /* The Perl interface: takes arguments apart and hands over to the glue. One file for each package. */
 #include "glue.h"
+#include "glue_machine.h"
 
 /* A tied variable, $1 and their likes are asked once: what is returned has no magic and is looked at as often as needed. */
 static SV *take_value(pTHX_ SV *value) {
@@ -55,3 +56,5 @@ BOOT:
 INCLUDE: loop.xsi
 
 INCLUDE: fork.xsi
+
+INCLUDE: machine.xsi

@@ -1,0 +1,524 @@
+package EventLoop::Fork::Supervisor;
+
+# The driver: carries out what the machine in C decides, and tells it what came of that. It decides nothing itself, and
+# runs no worker's code; that is EventLoop::Fork::Worker's.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use Errno qw(EAGAIN);
+use EventLoop::Fork;
+use EventLoop::Fork::Adapter;
+use EventLoop::Fork::Scoreboard;
+use EventLoop::Fork::Supervisor::Listener;
+use EventLoop::Fork::Supervisor::Log;
+use EventLoop::Fork::Supervisor::Options;
+use EventLoop::Fork::Supervisor::PidFile;
+use EventLoop::Fork::Supervisor::Privileges;
+use EventLoop::Fork::Worker;
+use EventLoop::Fork::WorkerHandle;
+use POSIX        ();
+use Scalar::Util qw(weaken);
+use Time::HiRes  ();
+
+# More than anybody wants, and no memory before it is used.
+use constant ROWS => 2 * 1024;
+
+# ---- A supervisor ---------------------------------------------------------------------------------------------------
+
+sub new {
+    my ($class, @pairs) = @_;
+    @pairs % 2 and _refuse('new', undef, 'arguments are not pairs of name => value');
+    my $options = EventLoop::Fork::Supervisor::Options::check(@pairs);
+    defined $options->{worker} || defined $options->{app}
+        or _refuse('new', undef, "'worker' is missing: the code that runs in each worker (or 'app': a file or a module)");
+    $options->{start_method} eq 'fork'
+        or _refuse('new', $options->{start_method}, "start_method '$options->{start_method}' is not built yet; there is: fork");
+    my @listeners = map { EventLoop::Fork::Supervisor::Listener->parse($_) } @{ $options->{listen} };
+    return bless {
+        options   => $options,
+        listeners => \@listeners,
+        pid       => $$,
+        handles   => {},            # by berth: what is alive
+        queue     => [],
+        log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
+    }, $class;
+}
+
+sub _refuse {
+    my ($operation, $value, $message) = @_;
+    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), $operation, $value, $message);
+}
+
+sub _adapter {
+    my ($self) = @_;
+    return $self->{adapter} ||= do {
+        my $loop = $self->{options}{loop};
+        $loop = EventLoop::Fork::Loop->new unless defined $loop;
+        EventLoop::Fork::Adapter::for_loop($loop);
+    };
+}
+
+sub loop       { return $_[0]->_adapter->loop }
+sub is_running { return $_[0]{is_running} ? 1 : 0 }
+sub exit_code  { return $_[0]{exit_code} }
+sub listeners  { return map { $_->socket } @{ $_[0]{listeners} } }
+
+sub run {
+    my ($self) = @_;
+    $self->start;
+    $self->{is_in_run} = 1;
+    $self->_adapter->run while $self->{is_running};
+    $self->{is_in_run} = 0;
+    return $self->{exit_code};
+}
+
+# ---- Start and end --------------------------------------------------------------------------------------------------
+
+my %SIGNALS = (
+    TERM => sub { $_[0]->stop },
+    INT  => sub { $_[0]->stop },
+    QUIT => sub { $_[0]->stop(fast => 1) },
+    HUP  => sub { $_[0]->reload },
+    TTIN => sub { $_[0]->_scale(1) },
+    TTOU => sub { $_[0]->_scale(-1) },
+    USR1 => sub { $_[0]->_forward('USR1') },
+);
+
+sub start {
+    my ($self) = @_;
+    $self->{is_running}        and _refuse('start', undef, 'this supervisor runs already');
+    defined $self->{exit_code} and _refuse('start', undef, 'this supervisor has ended; make a new one');
+    my $done = eval { $self->_open; 1 };
+    if (!$done) {
+        my $error = $@;
+        $self->_close;
+        die $error;    ## no critic (RequireCarping): an object, thrown on
+    }
+    $self->{is_running} = 1;
+    $self->_feed('START');
+    return $self;
+}
+
+# What the workers inherit, and what names this process. Signals come first: one that arrives from here on is obeyed.
+sub _open {
+    my ($self) = @_;
+    my $options = $self->{options};
+    my $adapter = $self->_adapter;
+    weaken(my $weak = $self);
+    for my $name (sort keys %SIGNALS) {
+        my $code = $SIGNALS{$name};
+        push @{ $self->{signal_ids} }, $adapter->watch_signal($name => sub { $code->($weak) if $weak });
+    }
+    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->new($options->{pid_file}) if defined $options->{pid_file};
+    $self->{owner}    = EventLoop::Fork::Supervisor::Privileges::resolve(user => $options->{user}, group => $options->{group});
+    $_->open(backlog => $options->{backlog}, reuseport => $options->{reuseport}) for @{ $self->{listeners} };
+    $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
+    $self->{board}->set_header(info => $self->_info);
+    @$self{qw(bell_reader bell_writer)} = $self->_pipe;
+    @$self{qw(life_reader life_writer)} = $self->_pipe;
+    $self->{bell_id} = $adapter->watch_io($self->{bell_reader}, sub { $weak->_on_bell if $weak });
+    # Only this process keeps the writing end of life: a worker that finds the other one at its end is alone.
+    $self->{life_hook} = EventLoop::Fork::at_fork(
+        name     => 'supervisor',
+        priority => 0,
+        child    => sub { close delete $_[0]{life_writer} if $_[0] && $_[0]{life_writer} },
+        object   => $self,
+    );
+    $self->{machine} = EventLoop::Fork::Supervisor::Machine->new({ %$options, can_spawn => 0, seed => $self->_seed });
+    return;
+}
+
+sub _pipe {
+    my ($self) = @_;
+    pipe my $reader, my $writer
+        or EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ESYSTEM'), 'start', undef, "pipe: $!");
+    $_->blocking(0) for $reader, $writer;
+    return ($reader, $writer);
+}
+
+sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
+
+sub _info {
+    my ($self) = @_;
+    return EventLoop::Fork::Supervisor::Log::json({
+        name      => $self->{options}{name},
+        program   => $0,
+        perl      => sprintf('%vd', $^V),
+        version   => $VERSION,
+        loop      => $self->_adapter->family,
+        listeners => [ map { $_->name } @{ $self->{listeners} } ],
+        worker    => defined $self->{options}{app} ? $self->{options}{app} : undef,
+    });
+}
+
+# In reverse, of a half-opened one too.
+sub _close {
+    my ($self) = @_;
+    my $adapter = $self->{adapter};
+    $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
+    (delete $self->{life_hook})->cancel              if $self->{life_hook};
+    $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
+    delete @$self{qw(bell_reader bell_writer life_reader life_writer)};
+    delete $self->{board};
+    for my $listener (@{ $self->{listeners} }) {
+        $listener->remove_file;
+        $listener->close;
+    }
+    (delete $self->{pid_file})->remove if $self->{pid_file};
+    $adapter->unwatch_signal($_) for splice @{ $self->{signal_ids} || [] };
+    return;
+}
+
+sub _finish {
+    my ($self, $exit_code) = @_;
+    $self->_publish($exit_code);
+    $self->_close;
+    $self->{exit_code}  = $exit_code;
+    $self->{is_running} = 0;
+    $self->_adapter->stop if $self->{is_in_run};
+    return;
+}
+
+# A copy of this object in a child owns nothing.
+sub DESTROY {
+    my ($self) = @_;
+    return if $$ != $self->{pid} || !$self->{is_running};
+    local ($@, $!, $?);
+    $_->kill('TERM') for $self->workers;
+    eval { $self->_close };
+    return;
+}
+
+# ---- What the program asks ------------------------------------------------------------------------------------------
+
+sub stop {
+    my ($self, %how) = @_;
+    return $self->_feed('STOP', is_fast => $how{fast} ? 1 : 0);
+}
+
+sub reload { return $_[0]->_feed('RELOAD') }
+
+sub resize {
+    my ($self, $count) = @_;
+    defined $count && $count =~ /\A[1-9][0-9]{0,3}\z/ && $count <= ROWS / 4
+        or _refuse('resize', $count,
+        'the number of workers is 1 to ' . ROWS / 4 . ', not ' . (defined $count ? "'$count'" : 'undef'));
+    return $self->_feed('RESIZE', workers => $count);
+}
+
+# TTIN and TTOU. A wish in the scoreboard is exact, where signals merge.
+sub _scale {
+    my ($self, $difference) = @_;
+    return unless $self->{is_running};
+    my $wanted = $self->{board}->header->{wanted_workers};
+    $self->{board}->set_header(wanted_workers => 0) if $wanted;
+    $wanted ||= $self->{machine}->pool->{workers} + $difference;
+    $wanted = 1        if $wanted < 1;
+    $wanted = ROWS / 4 if $wanted > ROWS / 4;
+    return $self->resize($wanted);
+}
+
+sub _forward {
+    my ($self, $signal) = @_;
+    $_->kill($signal) for $self->workers;
+    return;
+}
+
+sub workers {
+    my ($self) = @_;
+    return map { $self->{handles}{$_} } sort { $a <=> $b } keys %{ $self->{handles} };
+}
+
+sub status {
+    my ($self) = @_;
+    return { state => defined $self->{exit_code} ? 'stopped' : 'new', workers => [] } unless $self->{is_running};
+    my $pool = $self->{machine}->pool;
+    return {
+        %$pool,
+        state   => EventLoop::Fork::Scoreboard::pool_state_name($pool->{state}),
+        starts  => $self->_starts($pool),
+        workers => [ map { $_->status } $self->workers ],
+    };
+}
+
+sub _starts {
+    my ($self, $pool) = @_;
+    my $number = 0;
+    return { map { my $word = EventLoop::Fork::Scoreboard::cause_word($number++); $_ ? ($word => $_) : () } @{ $pool->{starts} } };
+}
+
+# ---- The machine ----------------------------------------------------------------------------------------------------
+
+# Events wait for the one that is being carried out: its actions come first.
+sub _feed {
+    my ($self, $type, %fields) = @_;
+    return $self unless $self->{is_running};
+    push @{ $self->{queue} }, [ $type, \%fields ];
+    return $self if $self->{is_stepping};
+    local $self->{is_stepping} = 1;
+    while ($self->{is_running} and my $event = shift @{ $self->{queue} }) {
+        $self->{touched}{ $event->[1]{berth} } = 1 if defined $event->[1]{berth};
+        $self->_carry_out($_) for $self->{machine}->step(@$event);
+    }
+    if ($self->{is_running}) {
+        $self->_publish;
+        $self->_arm;
+    }
+    return $self;
+}
+
+sub _arm {
+    my ($self) = @_;
+    my $adapter = $self->_adapter;
+    my $timeout = $self->{machine}->timeout;
+    $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
+    return unless defined $timeout;
+    weaken(my $weak = $self);
+    $self->{timer_id} = $adapter->watch_time(
+        $timeout,
+        sub {
+            return unless $weak;
+            delete $weak->{timer_id};
+            $weak->_feed('TICK');
+        },
+    );
+    return;
+}
+
+my %ACTIONS = (
+    SPAWN   => \&_spawn,
+    DRAIN   => sub { $_[0]->_ask($_[1], 'TERM') },
+    EXAMINE => sub { $_[0]->_examine($_[1]) },
+    KILL    => sub { $_[0]->_signal($_[1], 'KILL') },
+    LOOK    => sub { $_[0]->_look },
+    REPORT  => sub { $_[0]->_report($_[1]) },
+    FINISH  => sub { $_[0]->_finish($_[1]{exit_code}) },
+);
+
+sub _carry_out {
+    my ($self, $action) = @_;
+    $self->{touched}{ $action->{berth} } = 1;
+    $ACTIONS{ $action->{type} }->($self, $action);
+    return;
+}
+
+# By the handle, which knows whether the process is still ours to signal.
+sub _signal {
+    my ($self, $action, $signal) = @_;
+    my $handle = $self->{handles}{ $action->{berth} } or return;
+    $handle->kill($signal) if $handle->pid == $action->{pid};
+    return;
+}
+
+# The worker can see it before the signal comes.
+sub _ask {
+    my ($self, $action, $signal) = @_;
+    $self->{board}->set_row($action->{berth}, is_stopping => 1);
+    return $self->_signal($action, $signal);
+}
+
+sub _examine {
+    my ($self, $action) = @_;
+    $self->{board}->set_row($action->{berth}, has_place => 0);
+    return $self->_signal($action, EventLoop::Fork::_examine_signal());
+}
+
+# ---- Workers --------------------------------------------------------------------------------------------------------
+
+sub _spawn {
+    my ($self, $action) = @_;
+    my ($berth, $board) = ($action->{berth}, $self->{board});
+    my $slot = $berth >> 1;
+    $board->clear_row($berth);
+    $board->set_row(
+        $berth,
+        slot         => $slot,
+        generation   => $action->{generation},
+        state        => 1,
+        requests_max => $action->{requests_max},
+        spawned      => _now(),
+    );
+    my $handle = EventLoop::Fork::WorkerHandle->_new(
+        berth      => $berth,
+        slot       => $slot,
+        generation => $action->{generation},
+        board      => $board,
+        spawned    => _now(),
+        cause      => $action->{cause},
+    );
+    my $child = $self->_fork($handle, $action);
+    if (!$child) {
+        my $error = $@;
+        my $errno = $self->{errno} || EAGAIN;
+        $self->{spawn_error} = ref $error ? $error->message : $error;
+        return $self->_feed('SPAWN_FAILED', berth => $berth, error => $errno);
+    }
+    $handle->{child} = $child;
+    $self->{handles}{$berth} = $handle;
+    $board->set_row($berth, pid => $child->pid);
+    return $self->_feed('SPAWNED', berth => $berth, pid => $child->pid);
+}
+
+# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard.
+sub _fork {
+    my ($self, $handle, $action) = @_;
+    my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
+    my $old  = POSIX::SigSet->new;
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $held, $old);
+    weaken(my $weak = $self);
+    my ($child, $error);
+    {
+        local $@;
+        $! = 0;
+        $child = eval {
+            EventLoop::Fork->fork(
+                loop    => $self->_adapter->loop,
+                name    => "worker $handle->{slot}",
+                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $old) },
+                on_exit => sub { $weak->_on_exit($handle, $_[1]) if $weak },
+            );
+        };
+        $self->{errno} = $! + 0;
+        $error = $@;
+    }
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $old);
+    $@ = $error unless $child;    ## no critic (RequireLocalizedPunctuationVars): for the caller
+    return $child;
+}
+
+sub _on_exit {
+    my ($self, $handle, $wait_status) = @_;
+    my $berth = $handle->{berth};
+    $handle->{wait_status} = $wait_status;
+    $handle->_read_last_words;
+    delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
+    $self->{gone}{$berth} = $handle;
+    return $self->_feed('EXITED', berth => $berth, wait_status => $wait_status);
+}
+
+# Something rare has happened to some worker.
+sub _on_bell {
+    my ($self) = @_;
+    1 while sysread $self->{bell_reader}, my $buffer, 512;
+    $self->_take_news;
+    return;
+}
+
+sub _take_news {
+    my ($self) = @_;
+    for my $handle ($self->workers) {
+        my $berth = $handle->{berth};
+        my $row   = $self->{board}->row($berth);
+        if ($row->{is_ready} && !$handle->{is_ready}) {
+            $handle->{is_ready} = 1;
+            $self->_feed('READY', berth => $berth);
+        }
+        if ($row->{has_place} && !$handle->{has_place}) {
+            $handle->{has_place} = 1;
+            $self->_feed('EXAMINED', berth => $berth);
+        }
+        $self->_feed('SAMPLE', berth => $berth, requests => $row->{requests_done}, rss => 0)
+            if $row->{requests_max} && $row->{requests_done} >= $row->{requests_max};
+    }
+    return;
+}
+
+# A stopped process looks idle in its row if it was: the kernel knows better.
+sub _look {
+    my ($self) = @_;
+    my $wants_memory = $self->{options}{max_rss};
+    for my $handle ($self->workers) {
+        next unless $handle->{is_ready};
+        my $row        = $self->{board}->row($handle->{berth});
+        my $busy_since = $row->{busy_since};
+        if (!$busy_since && EventLoop::Fork::_process_is_stopped($handle->pid)) {
+            $busy_since = $handle->{stopped_since} ||= _now();
+        }
+        else {
+            delete $handle->{stopped_since};
+        }
+        $self->_feed('HEARTBEAT', berth => $handle->{berth}, busy_since => $busy_since, extension => $row->{extension});
+        my $bytes = $wants_memory ? $handle->memory : 0;
+        $self->{board}->set_row($handle->{berth}, rss => $bytes) if $bytes;
+        $self->_feed('SAMPLE', berth => $handle->{berth}, requests => $row->{requests_done}, rss => $bytes);
+    }
+    return;
+}
+
+# The machine's view, where other processes see it.
+sub _publish {
+    my ($self, $exit_code) = @_;
+    my ($machine, $board) = @$self{qw(machine board)};
+    my $pool = $machine->pool;
+    $board->set_header(
+        pool_state      => $pool->{state},
+        workers         => $pool->{workers},
+        generation      => $pool->{generation},
+        breaker_is_open => $pool->{breaker_is_open},
+        starts          => $pool->{starts},
+        beat            => _now(),
+        defined $exit_code ? (exit_code => $exit_code) : (),
+    );
+    for my $berth (keys %{ delete $self->{touched} || {} }) {
+        my $worker = $machine->worker($berth);
+        $board->set_row($berth, state => $worker->{state}, ready => $worker->{ready}, pid => $worker->{pid});
+    }
+    return;
+}
+
+sub _now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+# ---- Reports --------------------------------------------------------------------------------------------------------
+
+my %ABOUT_WORKER = map { $_ => 1 } qw(worker_started worker_ready worker_exited worker_stuck worker_draining worker_killed
+    spawn_failed backoff reload_failed);
+
+sub _report {
+    my ($self, $action) = @_;
+    my $name  = $action->{report};
+    my %event = (event => $name, time => Time::HiRes::time(), generation => $action->{generation}, reason => $action->{cause});
+    my $handle;
+    if ($ABOUT_WORKER{$name}) {
+        my $berth = $action->{berth};
+        $handle = $self->{handles}{$berth};
+        if ($name eq 'worker_exited' || $name eq 'reload_failed') {
+            $handle = $self->{gone}{$berth};
+            $event{reason} = $handle->exit_reason if $handle;
+        }
+        @event{qw(slot pid cause)} = ($berth >> 1, $action->{pid}, $action->{cause});
+        $event{generation} = $handle->generation if $handle;
+    }
+    $event{reason}      = $self->{spawn_error} if $name eq 'spawn_failed';
+    $event{place}       = $handle->place       if $handle && ($name eq 'worker_stuck' || $name eq 'worker_killed');
+    $event{$_}          = $action->{$_} for grep { $action->{$_} } qw(elapsed count is_fast);
+    $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
+    $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
+    $event{method}      = $action->{method}      if $name eq 'start_method_changed';
+    $self->_tell(\%event, $handle);
+    return;
+}
+
+sub _tell {
+    my ($self, $event, $handle) = @_;
+    my $options = $self->{options};
+    my $called  = 0;
+    for my $name ("on_$event->{event}", 'on_event') {
+        $called += $self->_call($name, $event, $handle) if $options->{$name};
+    }
+    $self->{log}->event($event) unless $called;
+    return;
+}
+
+# What a callback throws must not keep a decision from being carried out.
+sub _call {
+    my ($self, $name, @arguments) = @_;
+    local $@;
+    return 1 if eval { $self->{options}{$name}->(@arguments); 1 };
+    $self->{log}->line("$name failed: " . EventLoop::Fork::Loop::_exception_text($@));
+    return 1;
+}
+
+1;

@@ -1,0 +1,238 @@
+package EventLoop::Fork::Worker;
+
+# What a worker sees of itself. Runs in the worker's process only; the supervisor's side is EventLoop::Fork::WorkerHandle.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use Config;
+use EventLoop::Fork::Supervisor::Privileges;
+use POSIX        ();
+use Scalar::Util qw(blessed looks_like_number);
+use Time::HiRes  ();
+
+# Followed by every worker. USR1 and HUP are the program's, and are ignored until it has a handler.
+my @SIGNALS = qw(TERM INT QUIT HUP USR1);
+my %NUMBERS;
+@NUMBERS{ split / /, $Config{sig_name} } = split / /, $Config{sig_num};
+
+sub signals       { return @SIGNALS }
+sub signal_number { return $NUMBERS{ $_[0] } }
+
+# ---- Life -----------------------------------------------------------------------------------------------------------
+
+# The whole of a worker's process. What it returns is the exit code.
+sub _begin {
+    my ($class, $supervisor, $handle, $child, $mask) = @_;
+    my $self = bless {
+        child          => $child,
+        board          => $supervisor->{board},
+        berth          => $handle->{berth},
+        slot           => $handle->{slot},
+        generation     => $handle->{generation},
+        listeners      => $supervisor->{listeners},
+        options        => $supervisor->{options},
+        bell           => $supervisor->{bell_writer},
+        life           => $supervisor->{life_reader},
+        supervisor_pid => $supervisor->{pid},
+        pid            => $$,
+        on_stop        => [],
+    }, $class;
+    close $supervisor->{bell_reader};
+    $self->_follow_signals;
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+    $self->{board}->attach($self->{berth});
+    EventLoop::Fork::_examine_install(fileno $self->{bell});
+    my $result;
+    my $done = eval { $result = $self->_run; 1 };
+    return $self->_end($result) if $done;
+    $self->_write_error(EventLoop::Fork::Loop::_exception_text($@));
+    die $@;    ## no critic (RequireCarping): the fork reports it
+}
+
+sub _run {
+    my ($self) = @_;
+    my $options = $self->{options};
+    if ($options->{reuseport}) {
+        $_->open_per_worker for @{ $self->{listeners} };
+    }
+    EventLoop::Fork::Supervisor::Privileges::drop(user => $options->{user}, group => $options->{group})
+        if defined $options->{user} || defined $options->{group};
+    my $code = $options->{worker};
+    $code = $self->_load_app unless defined $code;
+    return $code->($self);
+}
+
+# Not before the fork: a reload is to find what is on the disk then.
+sub _load_app {
+    my ($self) = @_;
+    require EventLoop::Fork::Supervisor::App;
+    return EventLoop::Fork::Supervisor::App::load($self->{options}{app});
+}
+
+sub _end {
+    my ($self, $result) = @_;
+    if (!$self->{is_ready} && !$self->{is_stopping}) {
+        $self->_write_error("returned without a call of ready\n");
+        return 2;
+    }
+    return 0 if !defined $result || ref $result || !looks_like_number($result) || $result != int $result;
+    return $result >= 0 && $result <= 255 ? $result : 0;
+}
+
+sub _write_error {
+    my ($self, $text) = @_;
+    $text =~ s/\s+\z//;
+    $self->{board}->set_row($self->{berth}, error => $text);
+    return;
+}
+
+# ---- Stopping -------------------------------------------------------------------------------------------------------
+
+sub _follow_signals {
+    my ($self) = @_;
+    $SIG{INT} = 'IGNORE';    # Ctrl-C reaches the whole group; the supervisor says when to stop
+    $SIG{$_} = 'IGNORE' for qw(HUP USR1 PIPE);
+    $SIG{TERM} = sub { $self->_stop };
+    $SIG{QUIT} = sub { $self->_leave };
+    return;
+}
+
+sub stopping {
+    my ($self) = @_;
+    $self->_stop if !$self->{is_stopping} && getppid != $self->{supervisor_pid};
+    return $self->{is_stopping} ? 1 : 0;
+}
+
+sub on_stop {
+    my ($self, $code) = @_;
+    EventLoop::Fork::Loop::_check_code('on_stop', code => $code);
+    push @{ $self->{on_stop} }, $code;
+    $self->_soon(sub { $code->($self) }) if $self->{is_stopping} && $self->{is_ready};
+    return $self;
+}
+
+# Asked to leave: by TERM, or because the supervisor is gone.
+sub _stop {
+    my ($self) = @_;
+    return if $self->{is_stopping}++;
+    # Nobody else is there to end it.
+    $self->_leave_later if getppid != $self->{supervisor_pid};
+    if ($self->{is_ready}) {
+        return $self->_call_on_stop;
+    }
+    # Whoever has something to put away does that when it has started; others have nothing to lose.
+    return if @{ $self->{on_stop} };
+    $self->_leave;
+    return;
+}
+
+sub _call_on_stop {
+    my ($self) = @_;
+    my @codes = @{ $self->{on_stop} };
+    @codes = (sub { $self->loop->stop if $self->{adapter} }) unless @codes;
+    $self->_soon(sub { $_->($self) for @codes });
+    return;
+}
+
+# In a turn of the loop: a stop that comes before run would be lost.
+sub _soon {
+    my ($self, $code) = @_;
+    return $code->() unless $self->{adapter};
+    $self->{adapter}->watch_time(0, $code);
+    return;
+}
+
+sub _leave_later {
+    my ($self) = @_;
+    return if $self->{leaves_later}++;
+    my $seconds = $self->{options}{graceful_timeout};
+    return POSIX::_exit(0) unless $self->{adapter} && $seconds;
+    $self->{adapter}->watch_time($seconds, sub { $self->_leave });
+    return;
+}
+
+sub _leave { return exit 0 }
+
+# ---- For the program ------------------------------------------------------------------------------------------------
+
+sub slot       { return $_[0]{slot} }
+sub generation { return $_[0]{generation} }
+sub pid        { return $_[0]{pid} }
+
+sub listeners {
+    my ($self) = @_;
+    return map { $_->socket } @{ $self->{listeners} };
+}
+
+# A fresh one, of the supervisor's kind. With it come the end of the supervisor and prompt signals.
+sub loop {
+    my ($self) = @_;
+    return $self->{adapter}->loop if $self->{adapter};
+    my $adapter = $self->{adapter} = EventLoop::Fork::Adapter::for_loop($self->{child}->loop);
+    $self->{life_id} = $adapter->watch_io($self->{life}, sub { $self->_on_orphaned });
+    $adapter->watch_signal(TERM => sub { $self->_stop });
+    $adapter->watch_signal(QUIT => sub { $self->_leave });
+    $self->_beat unless EventLoop::Fork::_is_our_loop($adapter->loop) || !$self->{options}{heartbeat_timeout};
+    return $adapter->loop;
+}
+
+sub _on_orphaned {
+    my ($self) = @_;
+    $self->{adapter}->unwatch_io(delete $self->{life_id}) if defined $self->{life_id};
+    $self->_leave_later;
+    $self->_stop;
+    return;
+}
+
+# Loops of others do not stamp: a timer does.
+sub _beat {
+    my ($self) = @_;
+    $self->{board}->beat;
+    $self->{adapter}->watch_time($self->{options}{heartbeat_timeout} / 4, sub { $self->_beat });
+    return;
+}
+
+sub ready {
+    my ($self) = @_;
+    return $self if $self->{is_ready}++;
+    $self->{board}->ready;
+    $self->_ring;
+    $self->_call_on_stop if $self->{is_stopping};
+    return $self;
+}
+
+sub _ring {
+    my ($self) = @_;
+    syswrite $self->{bell}, '!';    # full is as good
+    return;
+}
+
+sub request_started { $_[0]{board}->request_started; return }
+
+sub request_done {
+    my ($self) = @_;
+    $self->_ring if $self->{board}->request_done;
+    return;
+}
+
+sub extend_deadline {
+    my ($self, $seconds) = @_;
+    looks_like_number($seconds) && $seconds >= 0 && $seconds < 1e9
+        or EventLoop::Fork::Loop::_throw(
+        EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), 'extend_deadline', $seconds,
+        'not a number of seconds: ' . (defined $seconds ? "'$seconds'" : 'undef')
+        );
+    $self->{board}->extend($seconds);
+    return;
+}
+
+sub counter {
+    my ($self, $name) = @_;
+    require EventLoop::Fork::Worker::Counter;
+    return EventLoop::Fork::Worker::Counter->_new($self->{board}, $name);
+}
+
+1;

@@ -1,0 +1,74 @@
+package EventLoop::Fork::WorkerHandle;
+
+# What the supervisor knows of one worker. It lives in the supervisor's process only.
+
+use strict;
+use warnings;
+
+our $VERSION = '0.001';
+
+use EventLoop::Fork::Child;
+use EventLoop::Fork::Scoreboard;
+use Time::HiRes ();
+
+sub _new {
+    my ($class, %self) = @_;
+    return bless {%self}, $class;
+}
+
+sub pid        { return $_[0]{child}->pid }
+sub slot       { return $_[0]{slot} }
+sub generation { return $_[0]{generation} }
+sub is_ready   { return $_[0]{is_ready} ? 1 : 0 }
+sub is_running { return $_[0]{child} && $_[0]{child}->is_running ? 1 : 0 }
+sub kill       { my ($self, $signal) = @_; return $self->{child} ? $self->{child}->kill($signal) : 0 }
+
+sub age { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) - $_[0]{spawned} }
+
+# Private memory where the kernel tells it: pages that are shared with the parent cost nothing.
+sub memory {
+    my ($self) = @_;
+    my ($rss, $private) = EventLoop::Fork::Scoreboard::memory($self->pid);
+    return $private || $rss || 0;
+}
+
+sub _row { my ($self) = @_; return $self->{last_row} || $self->{board}->row($self->{berth}) }
+
+sub requests { return $_[0]->_row->{requests_done} }
+
+sub place {
+    my ($self) = @_;
+    my $row = $self->_row;
+    return $row->{has_place} ? $row->{place} : undef;
+}
+
+# The row is the next worker's, soon.
+sub _read_last_words {
+    my ($self) = @_;
+    $self->{last_row} = $self->{board}->row($self->{berth});
+    return;
+}
+
+sub exit_reason {
+    my ($self) = @_;
+    my $reason = $self->{child}->exit_reason;
+    my $error  = $self->_row->{error};
+    return defined $error && length $error ? "$reason: $error" : $reason;
+}
+
+sub status {
+    my ($self) = @_;
+    my $row = $self->_row;
+    return {
+        slot       => $self->slot,
+        pid        => $self->pid,
+        generation => $self->generation,
+        state      => EventLoop::Fork::Scoreboard::state_name($row->{state}),
+        age        => $self->age,
+        requests   => $row->{requests_done},
+        in_flight  => $row->{requests_started} - $row->{requests_done},
+        busy_since => $row->{busy_since},
+    };
+}
+
+1;

@@ -1,0 +1,90 @@
+/* The supervisor's machine as Perl sees it: hashes to events, actions to hashes. Decides nothing. */
+#include "glue.h"
+
+#include "glue_machine.h"
+
+struct evf_supervisor *machine_of(pTHX_ SV *self) {
+    return INT2PTR(struct evf_supervisor *, SvIV(SvRV(self)));
+}
+
+void machine_store(pTHX_ HV *hash, const char *name, SV *value) {
+    (void)hv_store(hash, name, (I32)strlen(name), value, 0); /* a plain hash takes it */
+}
+
+NV machine_number(pTHX_ HV *hash, const char *name) {
+    SV **value = hv_fetch(hash, name, (I32)strlen(name), 0);
+    if (value == NULL || !SvOK(*value)) return 0;
+    return SvNV(*value);
+}
+
+int64_t machine_duration(pTHX_ HV *hash, const char *name) {
+    NV seconds = machine_number(aTHX_ hash, name);
+    return seconds < 9e9 ? (int64_t)(seconds * 1e9) : INT64_MAX / 2;
+}
+
+static const struct {
+    const char *name;
+    enum evf_event_type type;
+} event_names[] = {
+    {"START", EVF_EVENT_START},
+    {"TICK", EVF_EVENT_TICK},
+    {"SPAWNED", EVF_EVENT_SPAWNED},
+    {"SPAWN_FAILED", EVF_EVENT_SPAWN_FAILED},
+    {"READY", EVF_EVENT_READY},
+    {"EXITED", EVF_EVENT_EXITED},
+    {"HEARTBEAT", EVF_EVENT_HEARTBEAT},
+    {"SAMPLE", EVF_EVENT_SAMPLE},
+    {"EXAMINED", EVF_EVENT_EXAMINED},
+    {"STOP", EVF_EVENT_STOP},
+    {"RELOAD", EVF_EVENT_RELOAD},
+    {"RESIZE", EVF_EVENT_RESIZE},
+};
+
+void machine_event(pTHX_ const char *type, HV *fields, struct evf_supervisor_event *event) {
+    size_t i = 0;
+    while (i < C_ARRAY_LENGTH(event_names) && strNE(event_names[i].name, type)) i++;
+    if (i == C_ARRAY_LENGTH(event_names)) glue_throw(aTHX_ EVF_EINVAL, "step", NULL, "unknown event '%s'", type);
+    event->type = event_names[i].type;
+    if (fields == NULL) return;
+    event->berth = (unsigned)machine_number(aTHX_ fields, "berth");
+    event->pid = (pid_t)machine_number(aTHX_ fields, "pid");
+    event->wait_status = (int)machine_number(aTHX_ fields, "wait_status");
+    event->error = (int)machine_number(aTHX_ fields, "error");
+    event->busy_since_ns = machine_duration(aTHX_ fields, "busy_since");
+    event->extension_ns = machine_duration(aTHX_ fields, "extension");
+    event->requests = (uint64_t)machine_number(aTHX_ fields, "requests");
+    event->rss_bytes = (uint64_t)machine_number(aTHX_ fields, "rss");
+    event->workers = (unsigned)machine_number(aTHX_ fields, "workers");
+    event->is_fast = machine_number(aTHX_ fields, "is_fast") != 0;
+}
+
+static const char *const action_names[] = {
+    [EVF_ACTION_SPAWN] = "SPAWN", [EVF_ACTION_DRAIN] = "DRAIN", [EVF_ACTION_EXAMINE] = "EXAMINE",
+    [EVF_ACTION_KILL] = "KILL",   [EVF_ACTION_LOOK] = "LOOK",   [EVF_ACTION_REPORT] = "REPORT",
+    [EVF_ACTION_FINISH] = "FINISH",
+};
+
+SV *machine_action(pTHX_ const struct evf_supervisor_action *action) {
+    HV *hash = newHV();
+    machine_store(aTHX_ hash, "type", newSVpv(action_names[action->type], 0));
+    machine_store(aTHX_ hash, "berth", newSVuv(action->berth));
+    machine_store(aTHX_ hash, "pid", newSViv(action->pid));
+    machine_store(aTHX_ hash, "generation", newSVuv(action->generation));
+    machine_store(aTHX_ hash, "cause", newSVpv(evf_cause_word(action->cause), 0));
+    if (action->type == EVF_ACTION_SPAWN) {
+        machine_store(aTHX_ hash, "method", newSVpv(action->method == EVF_START_SPAWN ? "spawn" : "fork", 0));
+        machine_store(aTHX_ hash, "requests_max", newSVnv((NV)action->requests_max));
+    }
+    if (action->type == EVF_ACTION_REPORT) {
+        machine_store(aTHX_ hash, "report", newSVpv(evf_report_word(action->report), 0));
+        machine_store(aTHX_ hash, "method", newSVpv(action->method == EVF_START_SPAWN ? "spawn" : "fork", 0));
+        machine_store(aTHX_ hash, "wait_status", newSViv(action->wait_status));
+        machine_store(aTHX_ hash, "error", newSViv(action->error));
+        machine_store(aTHX_ hash, "count", newSVuv(action->count));
+        machine_store(aTHX_ hash, "elapsed", newSVnv((NV)action->elapsed_ns / 1e9));
+        machine_store(aTHX_ hash, "is_fast", newSVuv(action->is_fast));
+    }
+    if (action->type == EVF_ACTION_FINISH || action->type == EVF_ACTION_REPORT)
+        machine_store(aTHX_ hash, "exit_code", newSViv(action->exit_code));
+    return newRV_noinc((SV *)hash);
+}
