@@ -43,7 +43,8 @@ my %REASON = (
 # finish: the last answer is on its way. linger: waits for the client to leave. closed: the end.
 my %STEP = (head => \&_read_head, body => \&_read_body, stream => \&_write_piece);
 
-# loop, socket, limit (hash of seconds and bytes), handler ($request, $connection), on_closed ($connection).
+# loop, socket, limit (hash of seconds and bytes), handler ($request, $connection), on_closed ($connection). on_request
+# and on_answer, if they are given, are called when a request is complete, and when it needs nothing more.
 sub new {
     my ($class, %argument) = @_;
     my $self = bless {
@@ -75,6 +76,7 @@ sub drain {
 sub close_now {
     my ($self) = @_;
     return if $self->{state} eq 'closed';
+    $self->_answered;
     $self->{state} = 'closed';
     $self->_watch(read => 0, write => 0);
     $self->{loop}->unwatch_time($_) for grep { defined } delete $self->{timer}, keys %{ $self->{jobs} };
@@ -371,8 +373,17 @@ sub _read_body {
         $request->{body} = substr $self->{in}, 0, $request->{length}, '';
     }
     $self->{state} = 'answer';
+    $self->{is_counted} = 1;
+    $self->{on_request}->() if $self->{on_request};
     $self->_call(sub { $self->{handler}->($request, $self) });
     return 1;
+}
+
+sub _answered {
+    my ($self) = @_;
+    return unless delete $self->{is_counted};
+    $self->{on_answer}->() if $self->{on_answer};
+    return;
 }
 
 sub _wait_for_more {
@@ -426,6 +437,7 @@ sub _write_piece {
 sub _end_of_answer {
     my ($self) = @_;
     delete @{$self}{qw(next request)};
+    $self->_answered;
     $self->{state} = $self->{is_last} ? 'finish' : 'head';
     return;
 }

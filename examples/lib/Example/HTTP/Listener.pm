@@ -17,6 +17,13 @@ sub bind_to {
     return $address =~ /\Aunix:(.*)\z/s ? $class->_bind_unix($1) : $class->_bind_tcp($address);
 }
 
+# One that somebody else has bound, and looks after.
+sub from_socket {
+    my ($class, $socket) = @_;
+    my $is_unix = $socket->isa('IO::Socket::UNIX');
+    return bless { handle => $socket, name => 'inherited', ($is_unix ? (path => $socket->hostpath) : ()) }, $class;
+}
+
 sub handle { return $_[0]{handle} }
 sub name   { return $_[0]{name} }
 sub is_tcp { return !defined $_[0]{path} }

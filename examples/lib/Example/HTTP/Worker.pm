@@ -18,18 +18,21 @@ use constant {
 };
 
 # loop: the worker's own. listeners: Example::HTTP::Listener objects. parent: a handle that is at its end
-# when the parent is gone. limit: seconds and bytes, see the options of multiworker-http.pl.
+# when the parent is gone, if somebody else does not look after that. limit: seconds and bytes, see the options of
+# multiworker-http.pl. handler, on_request, on_answer: see Example::HTTP::Connection.
 sub new {
     my ($class, %argument) = @_;
-    return bless { %argument, connections => {}, warned_at => 0 }, $class;
+    return bless { handler => \&Example::HTTP::Routes::answer, %argument, connections => {}, warned_at => 0 }, $class;
 }
 
-# From here on TERM drains the worker.
+# Accepts from here on. With a parent, TERM and its end drain the worker.
 sub start {
     my ($self) = @_;
     my $loop = $self->{loop};
-    $loop->watch_signal(TERM => sub { $self->drain });
-    $loop->watch_io(handle => $self->{parent}, on_read_ready => sub { $self->drain });
+    if ($self->{parent}) {
+        $loop->watch_signal(TERM => sub { $self->drain });
+        $loop->watch_io(handle => $self->{parent}, on_read_ready => sub { $self->drain });
+    }
     $self->_watch_listeners;
     return;
 }
@@ -47,7 +50,7 @@ sub drain {
     return if $self->{is_draining};
     $self->{is_draining} = 1;
     my $loop = $self->{loop};
-    $loop->unwatch_io(handle => $self->{parent}, on_read_ready => 1);
+    $loop->unwatch_io(handle => $self->{parent}, on_read_ready => 1) if $self->{parent};
     $self->_unwatch_listeners;
     $_->release for @{ $self->{listeners} };
     $loop->watch_time(after => $self->{limit}{graceful_timeout}, code => sub { $self->_give_up });
@@ -112,10 +115,8 @@ sub _serve {
     my ($self, $socket) = @_;
     my $number     = ++$self->{accepted};
     my $connection = Example::HTTP::Connection->new(
-        loop      => $self->{loop},
+        (map { ($_ => $self->{$_}) } qw(loop limit handler on_request on_answer)),
         socket    => $socket,
-        limit     => $self->{limit},
-        handler   => \&Example::HTTP::Routes::answer,
         on_closed => sub {
             delete $self->{connections}{$number};
             $self->_stop_when_empty;
