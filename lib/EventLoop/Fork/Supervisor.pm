@@ -522,3 +522,196 @@ sub _call {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Supervisor - a server of many workers, kept alive, replaced, reloaded
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork::Supervisor;
+
+    my $supervisor = EventLoop::Fork::Supervisor->new(
+        workers => 4,
+        listen  => ['127.0.0.1:8080'],
+        worker  => sub {
+            my ($worker) = @_;
+            my ($socket) = $worker->listeners;
+            $worker->loop->watch_io(
+                handle        => $socket,
+                on_read_ready => sub {
+                    my $client = $socket->accept or return;
+                    $worker->request_started;
+                    print {$client} "hello from slot ", $worker->slot, "\n";
+                    close $client;
+                    $worker->request_done;
+                },
+            );
+            $worker->ready;
+            $worker->loop->run;    # until the supervisor asks this worker to stop
+            return 0;
+        },
+    );
+    exit $supervisor->run;
+
+=head1 DESCRIPTION
+
+A supervisor binds, forks its workers through a loop, and from then on does nothing but watch them. A worker that dies is
+replaced; one that hangs is examined, killed and replaced; one that has served long enough, or has grown, gets a
+replacement that is ready before it leaves. All decisions are taken by a machine in C without effects of its own,
+F<xs/core/supervisor.c>; this class carries them out.
+
+L<EventLoop::Fork::Worker> is what the code of a worker gets. L<EventLoop::Fork::Signals> lists the signals,
+L<EventLoop::Fork::Deployment> shows a supervisor under systemd and in a container. L<evfork> starts one from a shell.
+
+=head1 CONSTRUCTOR
+
+=head2 new
+
+    my $supervisor = EventLoop::Fork::Supervisor->new(%options);
+
+Nothing is bound or forked yet. Wrong options throw an L<EventLoop::Fork::Error>. Each option but code and objects can
+also come from the environment, as C<EVENTLOOP_FORK_> and its name in capitals; C<WEB_CONCURRENCY> is a third source of
+C<workers>. What is given here wins. Seconds may have fractions, and units: C<90>, C<1.5>, C<2m>. Sizes may: C<512M>.
+
+=over 4
+
+=item C<worker>, C<app>
+
+What runs in each worker: code that gets the L<EventLoop::Fork::Worker>, or the name of a file or module that gives it. A
+file returns the code, or an object with a method C<worker>; a module has a function or method C<worker>. An C<app> is
+loaded in the worker, so a reload takes what is on the disk then.
+
+=item C<workers>
+
+How many, 4 by default; C<auto> is the number of processors that this process may use.
+
+=item C<loop>
+
+A loop of any kind that L<EventLoop::Fork::Adapter> knows. The default is a new L<EventLoop::Fork::Loop>. Workers get a
+fresh one of the same kind.
+
+=item C<listen>
+
+A list of what to bind, see L<EventLoop::Fork::Supervisor::Listener>. Bound once, before the first fork.
+
+=item C<reuseport>, C<backlog>
+
+A listener for each worker instead of a shared one; the length of the queue.
+
+=item C<user>, C<group>
+
+What each worker becomes, after the supervisor has bound.
+
+=item C<startup_timeout> (60), C<heartbeat_timeout> (30), C<graceful_timeout> (30)
+
+From spawn to C<ready>; longest silence of a busy worker's loop; from the request to stop to the kill. 0 turns the first
+two off.
+
+=item C<max_requests> (0), C<max_requests_jitter> (0), C<max_rss> (0), C<max_lifetime> (0), C<min_lifetime> (10)
+
+When a worker is replaced: after so many requests, plus what the slot's share of the jitter is; when its private memory is
+above that in three samples one after the other; at that age. Never younger than C<min_lifetime>.
+
+=item C<max_unavailable> (1)
+
+How many replacements may be under way at a time, for whatever reason.
+
+=item C<respawn_delay> (0.1), C<respawn_delay_max> (30)
+
+The first death of a worker is made good at once. Further ones of the slot in a row wait, twice as long each time, with
+jitter.
+
+=item C<crash_limit> (5), C<crash_window> (10)
+
+So many failed starts within so many seconds open the breaker. Where others serve, the starts are then tried one at a time
+and slowly; where nobody does, the supervisor ends with exit code 3, or 2 if no worker ever was ready.
+
+=item C<start_method>
+
+C<fork>.
+
+=item C<status_file>, C<pid_file>, C<name>
+
+The scoreboard that C<evfork status> reads, mode 0600; a file with the pid; a name for the log.
+
+=item C<on_event>, C<on_worker_started>, C<on_worker_ready>, C<on_worker_exited>, C<on_worker_stuck>
+
+Called with the event, a hash, and the L<EventLoop::Fork::WorkerHandle> where it is about one. An event that no callback
+takes is a line on STDERR. What a callback throws is logged.
+
+=back
+
+=head1 EVENTS
+
+Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>, C<pid>, C<cause>.
+
+    worker_started     cause: start, died, failed start, heartbeat timeout, max requests, max rss, max lifetime, reload, resize
+    worker_ready       elapsed: seconds since its start
+    worker_draining    cause: max requests, max rss, max lifetime, reload, resize, stop
+    worker_stuck       elapsed: its silence; place: file and line, if it could tell
+    worker_killed      cause, place
+    worker_exited      wait_status, reason: in words, elapsed: its age
+    spawn_failed       reason
+    backoff            elapsed: seconds until the next start of that slot
+    breaker_open       count; breaker_closed
+    reloading          reloaded, reload_failed with the reason
+    resized            count
+    suspended          elapsed: seconds that this process did not run
+    stopping           is_fast
+    stopped, halted    exit_code
+
+=head1 METHODS
+
+=head2 run
+
+    my $exit_code = $supervisor->run;
+
+Starts it, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
+no worker is left.
+
+=head2 start
+
+Inside a loop of yours. Throws what L</new> cannot know yet: an address in use, a pid file of somebody else.
+
+=head2 stop
+
+    $supervisor->stop;
+    $supervisor->stop(fast => 1);
+
+Asks all workers to stop, and kills those that are still there after C<graceful_timeout>. A second call is a fast one.
+
+=head2 reload
+
+A new worker first; if it does not start, all old ones stay and C<reload_failed> tells why. Else they are replaced one
+after the other.
+
+=head2 resize
+
+    $supervisor->resize(6);
+
+=head2 status
+
+    my $status = $supervisor->status;
+
+A hash: C<state>, C<workers> (a list of hashes: C<slot>, C<pid>, C<generation>, C<state>, C<age>, C<requests>,
+C<in_flight>), C<ready>, C<alive>, C<generation>, C<starts> by cause.
+
+=head2 workers
+
+The L<EventLoop::Fork::WorkerHandle> of each process that is alive.
+
+=head2 listeners
+
+The bound sockets, in the order of C<listen>.
+
+=head2 loop, is_running, exit_code
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Worker>, L<EventLoop::Fork::WorkerHandle>, L<EventLoop::Fork::Signals>,
+L<EventLoop::Fork::Deployment>, L<evfork>
+
+=cut

@@ -236,3 +236,85 @@ sub counter {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Worker - what a worker sees of itself
+
+=head1 SYNOPSIS
+
+    sub {
+        my ($worker) = @_;
+        my $server = My::Server->new(loop => $worker->loop, sockets => [ $worker->listeners ]);
+        $worker->on_stop(sub { $server->drain(sub { $worker->loop->stop }) });
+        $worker->ready;
+        $worker->loop->run;
+        return 0;
+    };
+
+=head1 DESCRIPTION
+
+The argument of the C<worker> code of an L<EventLoop::Fork::Supervisor>. What that code returns is the exit code. One that
+returns without a call of C<ready> has failed to start. The exit code 2 says so, too: the slot is not filled again at
+once.
+
+A worker ignores SIGINT, so that Ctrl-C reaches the supervisor only; TERM asks it to stop, QUIT ends it. Put handlers of
+your own on other signals; USR1 comes through from the supervisor.
+
+=head1 METHODS
+
+=head2 loop
+
+The worker's own, of the supervisor's kind, made at the first call. With it come prompt signals, the heartbeat, and the
+end of the supervisor: a worker whose supervisor is gone stops as if it had been asked to.
+
+=head2 listeners
+
+L<IO::Socket> objects, in the order of C<listen>. They do not block.
+
+=head2 ready
+
+The worker serves from here on. A request to stop that came before is followed now.
+
+=head2 slot, generation, pid
+
+The number of the place, from 0, which its replacements keep; the generation of the reload.
+
+=head2 on_stop
+
+    $worker->on_stop(sub { my ($worker) = @_; ... });
+
+Called in a turn of the loop when the worker is to stop; the code then makes the worker's code return. Without any, the
+loop is stopped. A worker that is asked before C<ready> and has no C<on_stop> ends at once.
+
+=head2 stopping
+
+True when it is to stop. Also for code without a loop: between two blocking calls ask this.
+
+=head2 request_started, request_done
+
+Count requests, for rotation and C<evfork status>. In a worker without a loop they also are its heartbeat.
+
+=head2 extend_deadline
+
+    $worker->extend_deadline(120);
+
+This turn of the loop may take so many seconds beyond C<heartbeat_timeout>.
+
+=head2 counter
+
+    $worker->counter('cache_hits')->add(1);
+
+A number that C<evfork metrics> adds up over all workers. Up to 16 names.
+
+=head2 signals, signal_number
+
+Which signals a worker handles; for the supervisor.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor>
+
+=cut

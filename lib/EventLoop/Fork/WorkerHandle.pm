@@ -72,3 +72,55 @@ sub status {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::WorkerHandle - what the supervisor knows of one worker
+
+=head1 SYNOPSIS
+
+    for my $handle ($supervisor->workers) {
+        print join(' ', $handle->slot, $handle->pid, $handle->requests), "\n";
+    }
+
+=head1 METHODS
+
+=head2 pid, slot, generation, is_ready, is_running
+
+=head2 age
+
+Seconds since its start.
+
+=head2 requests
+
+Done so far.
+
+=head2 memory
+
+Bytes: private ones where the kernel tells, else the resident size; 0 where it tells nothing.
+
+=head2 place
+
+Where it stood when it was examined: C<FILE line N>, or C<undef>.
+
+=head2 exit_reason
+
+How it ended, with the text of its exception.
+
+=head2 kill
+
+    $handle->kill('USR1');
+
+Never reaches a process that has ended.
+
+=head2 status
+
+All of it as a hash.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor>
+
+=cut
