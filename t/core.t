@@ -18,8 +18,9 @@ require(catfile($root, 'inc', 'Probe.pm'));
 # Those that need a kernel run on every method of every backend, the others once. The longest come first.
 my @on_every_backend = qw(
     fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
+    heartbeat
 );
-my @once = qw(model interest readiness timers hooks disown errors);
+my @once = qw(model interest readiness scoreboard timers hooks disown errors);
 
 # What those on one topic share.
 my %shared = (

@@ -482,6 +482,44 @@ static void without_a_loop_and_pidfds(void) {
     evf_process_use_pidfd(true);
 }
 
+static bool comes_to(pid_t pid, int fd, bool is_stopped) {
+    for (int i = 0; i < 30000; i++) {
+        if (evf_process_is_stopped(pid, fd) == is_stopped) return true;
+        (void)poll(NULL, 0, 1);
+    }
+    return false;
+}
+
+static void check_stopped(bool with_fd) {
+    struct waiting_child child = waiting_child(0);
+    const int fd = with_fd ? evf_process_open(child.pid) : -1;
+    int wait_status = -1;
+    CHECK(!evf_process_is_stopped(child.pid, fd));
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(kill(child.pid, SIGSTOP), 0);
+        CHECK(comes_to(child.pid, fd, true));
+        CHECK(comes_to(child.pid, fd, true)); /* asking takes nothing */
+        CHECK_INT(evf_process_reap(child.pid, fd, &wait_status), 0);
+        CHECK_INT(kill(child.pid, SIGCONT), 0);
+        CHECK(comes_to(child.pid, fd, false));
+    }
+    release(&child);
+    wait_for_end(child.pid);
+    CHECK(!evf_process_is_stopped(child.pid, fd));
+    CHECK_INT(evf_process_reap(child.pid, fd, &wait_status), 1);
+    CHECK_INT(wait_status, 0);
+    CHECK(!evf_process_is_stopped(child.pid, fd));
+    if (fd >= 0) (void)close(fd);
+}
+
+static void stopped(void) {
+    check_stopped(false);
+    check_stopped(true);
+    CHECK(!evf_process_is_stopped(getppid(), -1));
+    CHECK(!evf_process_is_stopped(0, -1));
+    CHECK(!evf_process_is_stopped(-1, -1));
+}
+
 static void open_strangers(void) {
     CHECK_INT(evf_process_open(getppid()), EVF_ECHILD);
     CHECK_INT(evf_process_open(0), EVF_ECHILD);
@@ -507,6 +545,7 @@ int main(int argc, char **argv) {
 #undef X
             TAP_TEST(without_a_loop, "a process descriptor for who has another loop"),
         TAP_TEST(without_a_loop_and_pidfds, "the same where there is none"),
+        TAP_TEST(stopped, "a child that is stopped is told from one that runs"),
         TAP_TEST(open_strangers, "not of others"),
         TAP_TEST(reap_no_process, "what is no pid takes no status"),
         TAP_TEST(full_table, "without a free descriptor a child is watched all the same"),

@@ -293,6 +293,76 @@ static void handler_in_a_fresh_child(void) {
     close_it();
 }
 
+/* ---- The descriptor for loops of others ---------------------------------------------------------------------- */
+
+static bool is_readable(int fd) {
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    return poll(&pollfd, 1, 0) == 1;
+}
+
+/* It is there until the end of the process: in one of its own. */
+static void outside_in_child(void) {
+    struct tester tester;
+    const int fd = evf_wakeup_fd();
+    NEED(fd >= 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK_INT(evf_wakeup_fd(), fd);
+    CHECK(!is_readable(fd));
+    errno = 4711;
+    for (int i = 0; i < 100000; i++) evf_wakeup(); /* more than it holds */
+    CHECK(is_readable(fd));
+    evf_wakeup_fd_clear();
+    CHECK_INT(errno, 4711);
+    CHECK(!is_readable(fd));
+    open_it();
+    evf_signal_raise(SIGUSR1); /* without a wait, with a loop, before one */
+    CHECK(is_readable(fd));
+    CHECK_INT(evf_loop_run_once(loop, 0), 0);
+    CHECK(is_readable(fd)); /* our loops take nothing from it */
+
+    if (fork_tester(&tester)) {
+        CHECK_INT(fcntl(fd, F_GETFD), -1);
+        evf_wakeup(); /* reaches nobody */
+        evf_wakeup_fd_clear();
+        const int own = evf_wakeup_fd();
+        CHECK(own >= 0 && !is_readable(own));
+        evf_wakeup();
+        CHECK(is_readable(own));
+        evf_wakeup_fd_clear();
+        leave(&tester);
+    }
+    check_tester(&tester);
+    CHECK(is_readable(fd));
+    evf_wakeup_fd_clear();
+    CHECK(!is_readable(fd));
+    close_it();
+}
+
+static void outside(void) {
+    in_tester(outside_in_child);
+}
+
+/* A daemon has closed all descriptors, and has files of its own there now. */
+static void outside_closed_in_child(void) {
+    int pair[2];
+    const int fd = evf_wakeup_fd();
+    NEED(fd >= 0);
+    for (int number = 3; number < FAR_FD; number++) (void)close(number);
+    do make_pair(pair);
+    while (pair[0] < fd + 2 && pair[1] < fd + 2);
+    evf_wakeup();
+    evf_wakeup_fd_clear();
+    for (int number = 3; number < FAR_FD; number++) CHECK(fcntl(number, F_GETFD) < 0 || !is_readable(number));
+    const int own = evf_wakeup_fd();
+    CHECK(own > fd);
+    evf_wakeup();
+    CHECK(is_readable(own));
+}
+
+static void outside_closed(void) {
+    in_tester(outside_closed_in_child);
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(without_a_wait, "a wake-up outside of a wait is nothing"),
@@ -306,6 +376,8 @@ int main(int argc, char **argv) {
         TAP_TEST(emptied_by_another_loop, "a nested turn of another loop takes no wake-up away"),
         TAP_TEST(loops_of_several_threads, "loops of several threads take no wake-up from each other"),
         TAP_TEST(closed_on_exec, "all descriptors of a loop are closed on exec, and none is left"),
+        TAP_TEST(outside, "a descriptor for other loops is readable from a wake-up until it is cleared"),
+        TAP_TEST(outside_closed, "closed by somebody else it is made anew, and what has its number stays clean"),
         TAP_TEST(handler_in_a_fresh_child, "a handler in a fresh child wakes the child, not the parent"),
     };
     return run_on_every_method(tests, COUNT_OF(tests), argc, argv);

@@ -100,6 +100,11 @@ bool evf_loop_verify(const struct evf_loop *loop);
 
 /* Interrupts the wait of this process's loops. Async-signal-safe. */
 void evf_wakeup(void);
+/* For the owner of another loop: a descriptor (ours, close-on-exec) that is readable from each such call, and so from
+ * each watched signal and what a host's handlers tell, until it is cleared. Opened at the first call; a forked child
+ * has none until it asks for its own. EVF_ESYSTEM, EVF_ENOMEM. */
+int evf_wakeup_fd(void);
+void evf_wakeup_fd_clear(void);
 
 /* ---- Watchers ----------------------------------------------------------------------------------------------- */
 /* Every callback returns 0, or a negative value that ends the turn. A callback may start, stop or reuse any watcher,
@@ -231,6 +236,10 @@ int evf_process_open(pid_t pid);
 /* 1: the child has ended, *ret_wait_status is set as for evf_process_cb; 0: it runs. fd: of evf_process_open, or -1.
  * EVF_EINVAL: not the pid of one process. */
 int evf_process_reap(pid_t pid, int fd, int *ret_wait_status);
+
+/* True while a signal (SIGSTOP, say) keeps the child from running, as long as nobody else has taken the news. Takes
+ * nothing. fd: of evf_process_open, or -1. */
+bool evf_process_is_stopped(pid_t pid, int fd);
 
 /* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */
 void evf_process_hint(void);

@@ -46,6 +46,7 @@ static void in_parent(void) {
  * loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void in_child(void) {
     evf__loops_unlock(); /* there is one thread */
+    evf__heartbeat_forget();
     if (only_execs()) return;
     const bool for_good = is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0;
     const sig_atomic_t parent = evf_fork_generation++;
@@ -58,6 +59,7 @@ static void in_child(void) {
         if (!for_good) evf__signals_forget(loop);
     }
     evf__wakeup_close();
+    evf__wakeup_fd_close();
     if (is_ours) return;
     if (isolates_always) (void)evf__isolate_all();
     if (host != NULL && host->in_child != NULL) host->in_child();

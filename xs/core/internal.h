@@ -157,6 +157,16 @@ void evf__wakeup_notice(struct evf_loop *loop); /* the descriptor is readable */
 void evf__wakeup_enter(struct evf_loop *loop);  /* a wait begins: from now on a wake-up is written down in the kernel */
 void evf__wakeup_leave(struct evf_loop *loop);
 
+void evf__wakeup_fd_close(void);    /* that of evf_wakeup_fd, in a child; async-signal-safe */
+int evf__pipe_open(int ret_fds[2]); /* non-blocking, closed on exec */
+
+/* heartbeat.c */
+extern struct evf_scoreboard_row *evf__heartbeat; /* what loops stamp; NULL: nothing */
+static inline bool evf__heartbeat_is_on(void) {
+    return __atomic_load_n(&evf__heartbeat, __ATOMIC_RELAXED) != NULL;
+}
+void evf__heartbeat_forget(void); /* in a child; async-signal-safe */
+
 /* isolate.c */
 int evf__isolate_prepare(void); /* before a fork: finds them */
 int evf__isolate_all(void);     /* in the child: replaces those; their number */

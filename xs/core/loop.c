@@ -1,6 +1,7 @@
 /* A loop and its turn: changed interest to the backend, wait, let the host run its signals, collect what is due,
  * deliver. Callbacks run in deliver() and nowhere else, so no backend is ever entered twice or left by an exception. */
 #include "internal.h"
+#include "scoreboard.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -217,7 +218,9 @@ static int ask_backend(struct evf_loop *loop, int64_t timeout_ns) {
     /* From here a signal ends the wait through the wake-up descriptor; one that came before is seen by the check. */
     evf__wakeup_enter(loop);
     if (must_not_block(loop)) timeout_ns = 0;
+    if (evf__heartbeat_is_on() && timeout_ns != 0) evf_heartbeat_idle();
     rc = loop->backend->wait(loop->state, timeout_ns);
+    if (evf__heartbeat_is_on()) evf_heartbeat_busy(evf__now(loop, EVF_CLOCK_MONOTONIC));
     evf__wakeup_leave(loop);
     return rc;
 }

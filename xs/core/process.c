@@ -121,6 +121,26 @@ int evf_process_reap(pid_t pid, int fd, int *ret_wait_status) {
     return reap(&process, ret_wait_status);
 }
 
+static int ask_stopped(idtype_t type, id_t id, siginfo_t *ret_info) {
+    int rc;
+    memset(ret_info, 0, sizeof *ret_info);
+    do rc = waitid(type, id, ret_info, WSTOPPED | WNOHANG | WNOWAIT);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+bool evf_process_is_stopped(pid_t pid, int fd) {
+    siginfo_t info;
+    int rc = -1;
+    if (pid <= 0) return false;
+#ifdef __linux__
+    if (fd >= 0) rc = ask_stopped((idtype_t)P_PIDFD_, (id_t)fd, &info);
+#endif
+    (void)fd;
+    if (rc < 0) rc = ask_stopped(P_PID, (id_t)pid, &info);
+    return rc == 0 && info.si_pid == pid && info.si_code == CLD_STOPPED;
+}
+
 /* ---- SIGCHLD, where there is no pidfd ----------------------------------------------------------------------- */
 
 static void on_sigchld(int signo) {

@@ -18,24 +18,25 @@ enum {
     EVF_SCOREBOARD_COUNTERS = 16,
     EVF_SCOREBOARD_NAME = 32,  /* bytes of a counter's name, with its NUL */
     EVF_SCOREBOARD_TEXT = 192, /* bytes of each text of a row, with its NUL */
-    EVF_SCOREBOARD_INFO = 4096
+    EVF_SCOREBOARD_INFO = 4096,
+    EVF_SCOREBOARD_ROWS = 2048 /* at most */
 };
 
-/* The first page. Written by the supervisor, but for `wanted_workers`. */
+/* Before the rows. Written by the supervisor, but for `wanted_workers`. */
 struct evf_scoreboard_header {
     uint64_t magic;
     uint32_t version, header_bytes, row_bytes, rows;
     int64_t supervisor_pid;
-    int64_t started_ns;          /* CLOCK_MONOTONIC */
-    int64_t started_epoch_ns;    /* CLOCK_REALTIME */
-    int64_t beat_ns;             /* of the supervisor's last look */
-    uint32_t pool_state;         /* enum evf_pool_state */
-    uint32_t workers;            /* wanted */
+    int64_t started_ns;       /* CLOCK_MONOTONIC */
+    int64_t started_epoch_ns; /* CLOCK_REALTIME */
+    int64_t beat_ns;          /* of the supervisor's last look */
+    uint32_t pool_state;      /* enum evf_pool_state */
+    uint32_t workers;         /* wanted */
     uint32_t generation;
-    uint32_t wanted_workers;     /* by `evfork scale`, which signals TTIN afterwards; 0: no wish */
+    uint32_t wanted_workers; /* by `evfork scale`, which signals TTIN afterwards; 0: no wish */
     uint32_t breaker_is_open;
-    int32_t exit_code;           /* once it has stopped */
-    uint64_t starts[16];         /* by enum evf_cause */
+    int32_t exit_code;   /* once it has stopped */
+    uint64_t starts[16]; /* by enum evf_cause */
     char counter_names[EVF_SCOREBOARD_COUNTERS][EVF_SCOREBOARD_NAME];
     char info[EVF_SCOREBOARD_INFO]; /* JSON, for people: name, listeners, program, versions */
 };
@@ -44,12 +45,12 @@ struct evf_scoreboard_row {
     /* The supervisor's. */
     int64_t pid; /* 0: nobody */
     uint32_t slot, generation;
-    uint32_t state; /* enum evf_worker_state */
-    uint32_t is_stopping; /* set before the signal is sent */
+    uint32_t state;               /* enum evf_worker_state */
+    uint32_t is_stopping;         /* set before the signal is sent */
     int64_t spawned_ns, ready_ns; /* 0: not yet */
-    uint64_t requests_max; /* 0: none */
-    uint64_t rss_bytes;    /* of the last sample; private memory where the kernel tells it */
-    int64_t exited_ns;     /* of the worker before */
+    uint64_t requests_max;        /* 0: none */
+    uint64_t rss_bytes;           /* of the last sample; private memory where the kernel tells it */
+    int64_t exited_ns;            /* of the worker before */
     /* The worker's. */
     int64_t busy_since_ns; /* the heartbeat: 0 while its loop waits */
     uint64_t turns;        /* of its loop */
@@ -64,31 +65,71 @@ struct evf_scoreboard_row {
 
 struct evf_scoreboard; /* this process's view of one */
 
-/* path NULL: nameless memory. Else a new file, mode 0600, complete before it has its name; one that is there is
- * replaced, unless a living supervisor owns it: EVF_EBUSY. EVF_EINVAL: the number of rows, a path too long.
- * EVF_ESYSTEM: errno tells. The maker owns it: the file has its lock until it ends. */
+/* path NULL: nameless memory. Else a new file, mode 0600, complete before it has its name; a scoreboard that is there
+ * is replaced, unless a living process owns it: EVF_EBUSY. A file that is something else is left alone: EVF_ESYSTEM
+ * with EEXIST. EVF_EINVAL: the number of rows (1 to EVF_SCOREBOARD_ROWS), a path too long. EVF_ESYSTEM: errno tells; no
+ * room on the disk is found here, not by a fault later. The maker owns it: the file has its lock until it ends. Of the
+ * header the layout, supervisor_pid, started_ns and started_epoch_ns are set. */
 int evf_scoreboard_new(const char *path, unsigned rows, struct evf_scoreboard **ret_board);
-/* For a reader. EVF_EINVAL: not a scoreboard, or of another version. */
+/* For a reader; the maker may be one. EVF_EINVAL: not a scoreboard, or of another version. */
 int evf_scoreboard_open(const char *path, bool is_writable, struct evf_scoreboard **ret_board);
-/* Takes the mapping away, and the file's name if this process made it. In another process: the mapping only. */
+/* Takes the mapping away, and the file's name if this process made it. In another process: the mapping only. A row of
+ * it that is stamped is forgotten. NULL is fine. */
 void evf_scoreboard_free(struct evf_scoreboard *board);
-/* pid of the living owner of the file; 0: it has ended. */
+/* pid of the living owner; 0: it has ended. Of nameless memory: of the process that made it, as far as its pid tells.
+ */
 pid_t evf_scoreboard_owner(const struct evf_scoreboard *board);
+bool evf_scoreboard_is_writable(const struct evf_scoreboard *board);
 
 /* Borrowed as long as the board. NULL: no such row. */
 struct evf_scoreboard_header *evf_scoreboard_header(struct evf_scoreboard *board);
+unsigned evf_scoreboard_rows(const struct evf_scoreboard *board);
 struct evf_scoreboard_row *evf_scoreboard_row(struct evf_scoreboard *board, unsigned row);
 void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned row); /* keeps exited_ns and reason */
 
+/* How numbers are read and written: never torn, in no order. */
+#define EVF_SCOREBOARD_GET(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define EVF_SCOREBOARD_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+/* For is_ready and has_place: what was written before is seen by who sees the flag. */
+#define EVF_SCOREBOARD_GET_FLAG(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define EVF_SCOREBOARD_SET_FLAG(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+/* Texts, byte by byte. What is too long is cut where a UTF-8 character begins. Async-signal-safe. */
+void evf_scoreboard_set_text(char *field, size_t size, const char *text, size_t length);
+/* Returns the length; copy has room for size bytes and always gets its NUL. */
+size_t evf_scoreboard_get_text(const char *field, size_t size, char *copy);
+
+/* Static words for the numbers in a row and in the header; "unknown" for others. */
+const char *evf_worker_state_name(unsigned state);
+const char *evf_pool_state_name(unsigned state);
+
 /* ---- In a worker -------------------------------------------------------------------------------------------- */
 
-/* From now on every loop of this process stamps the row: busy from the end of a wait to the next. NULL: no more. A
- * forked child of the worker is not the worker: it forgets the row by itself. The board must stay. */
+/* From now on every loop of this process stamps the row: busy from the end of a wait to the next. Its turns count from
+ * 0. NULL: no more. A forked child of the worker is not the worker: it forgets the row by itself. The board must stay.
+ */
 void evf_heartbeat_attach(struct evf_scoreboard_row *row);
-struct evf_scoreboard_row *evf_heartbeat_row(void); /* NULL: none */
-/* For loops of others: proof of life now; and "waiting". Nothing without a row. */
+struct evf_scoreboard_row *evf_heartbeat_row(void); /* NULL: none. Async-signal-safe */
+/* For loops of others: a turn of theirs has begun, which is proof of life and ends an extension; and "waiting". Nothing
+ * without a row. */
 void evf_heartbeat_busy(int64_t now_ns);
 void evf_heartbeat_idle(void);
+/* For workers without a loop: a request is proof of life only if nothing else is, so that a loop's stamp stays; the end
+ * of the last one under way is "waiting" if no loop has made a turn. */
+void evf_heartbeat_request_started(int64_t now_ns);
+void evf_heartbeat_request_done(void);
+
+/* ---- The bell ----------------------------------------------------------------------------------------------- */
+
+/* By which workers tell the supervisor of a change that is not to wait for its next look: ready, examined. [0] is to be
+ * watched for reading and answered, [1] to be rung; both close-on-exec, and the same number where the system can. */
+int evf_bell_open(int ret_fds[2]);
+void evf_bell_close(int fds[2]); /* sets them to -1 */
+void evf_bell_ring(int fd);      /* async-signal-safe, keeps errno; -1: nothing */
+bool evf_bell_answer(int fd);    /* true if it has rung since the last time */
+/* The one that this worker rings; -1: none. Forgotten in a forked child, like the row. */
+void evf_heartbeat_set_bell(int fd);
+void evf_heartbeat_ring(void); /* async-signal-safe, keeps errno */
 
 #ifdef __cplusplus
 }
