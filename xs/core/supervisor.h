@@ -214,6 +214,7 @@ struct evf_worker_view {
     unsigned slot, generation;
     int64_t spawned_ns, ready_ns, deadline_ns; /* deadline: INT64_MAX is none */
     bool is_replacement;                       /* gets ready beside the worker it replaces */
+    bool is_leaving;                           /* a resize: the slot goes with it */
 };
 /* EVF_EINVAL: no such berth. */
 int evf_supervisor_worker(const struct evf_supervisor *supervisor, unsigned berth, struct evf_worker_view *ret_view);
