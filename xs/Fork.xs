@@ -1,6 +1,8 @@
 /* The Perl interface: takes arguments apart and hands over to the glue. One file for each package. */
 #include "glue.h"
 
+#include "core/scoreboard.h"
+
 /* A tied variable, $1 and their likes are asked once: what is returned has no magic and is looked at as often as needed. */
 static SV *take_value(pTHX_ SV *value) {
     return SvGMAGICAL(value) ? sv_mortalcopy(value) : value;
@@ -55,3 +57,5 @@ BOOT:
 INCLUDE: loop.xsi
 
 INCLUDE: fork.xsi
+
+INCLUDE: board.xsi
