@@ -21,59 +21,43 @@ use constant {
     RSS_MIN     => 2**20,           # no perl is smaller: who writes 512 means megabytes
 };
 
-# In the order of the help. zero: what 0 means, where it is no number like others.
+# Name, kind, default, help, and what only some have; in the order of the help. zero: what 0 means, where it is no
+# number like others. word: what may stand for a number.
 my @TABLE = (
     [
-        workers => 'count', default => 'auto', min => 1, max => WORKERS_MAX, word => 'auto', short => 'w',
-        help    => 'worker processes; auto: as many as there are CPUs for them'
+        workers => 'count', 'auto', 'worker processes; auto: as many as there are CPUs for them',
+        min     => 1, max => WORKERS_MAX, word => 'auto', short => 'w'
     ],
     [
-        listen => 'list', short => 'l', meta => 'ADDRESS',
-        help   => 'host:port, :port, [ipv6]:port, unix:path?mode=0660 or fd:number; may be repeated'
+        listen => 'list', [], 'host:port, :port, [ipv6]:port, unix:path?mode=0660 or fd:number; may be repeated',
+        meta   => 'ADDRESS', short => 'l'
     ],
-    [ app               => 'text', help       => 'what each worker runs: a module, or a file' ],
-    [ startup_timeout   => 'seconds', default => 60, zero => 'off', help => 'time for a worker to become ready' ],
-    [ heartbeat_timeout => 'seconds', default => 30, zero => 'off', help => 'longest silence of a busy worker' ],
+    [ app                 => 'text', undef, 'what each worker runs: a module, or a file' ],
+    [ startup_timeout     => 'seconds', 60, 'time for a worker to become ready', zero        => 'off' ],
+    [ heartbeat_timeout   => 'seconds', 30, 'longest silence of a busy worker', zero         => 'off' ],
+    [ graceful_timeout    => 'seconds', 30, 'time for a worker to finish what it does', zero => 'killed at once' ],
+    [ max_requests        => 'count', 0, 'replace a worker after so many requests', zero     => 'off' ],
+    [ max_requests_jitter => 'count', 0, 'and up to so many more, so that not all are replaced together' ],
+    [ max_rss             => 'bytes', 0, 'replace a worker that has grown above this', zero => 'off', min => RSS_MIN ],
+    [ max_lifetime        => 'seconds', 0, 'replace a worker of this age', zero             => 'off' ],
+    [ min_lifetime        => 'seconds', 10, 'but none of these three before this age' ],
+    [ max_unavailable     => 'count', 1, 'replacements at a time, whatever the cause', min => 1, max => WORKERS_MAX ],
+    [ respawn_delay => 'seconds', 0.1, 'pause before the second replacement in a row; it doubles', zero => 'no pause' ],
+    [ respawn_delay_max => 'seconds', 30, 'up to this' ],
+    [ crash_limit       => 'count', 5, 'give up after so many failed starts', zero => 'off' ],
+    [ crash_window      => 'seconds', 10, 'within this time', above                => 0 ],
     [
-        graceful_timeout => 'seconds', default => 30, zero => 'killed at once',
-        help             => 'time for a worker to finish what it does'
+        start_method => 'choice', 'fork', 'spawn executes a new perl for each worker; needs an app',
+        among        => [qw(fork spawn)]
     ],
-    [ max_requests => 'count', default => 0, zero => 'off', help => 'replace a worker after so many requests' ],
-    [
-        max_requests_jitter => 'count', default => 0,
-        help                => 'and up to so many more, so that not all are replaced together'
-    ],
-    [
-        max_rss => 'bytes', default => 0, zero => 'off', min => RSS_MIN,
-        help    => 'replace a worker that has grown above this'
-    ],
-    [ max_lifetime => 'seconds', default => 0, zero  => 'off', help => 'replace a worker of this age' ],
-    [ min_lifetime => 'seconds', default => 10, help => 'but none of these three before this age' ],
-    [
-        max_unavailable => 'count', default => 1, min => 1, max => WORKERS_MAX,
-        help            => 'replacements at a time, whatever the cause'
-    ],
-    [
-        respawn_delay => 'seconds', default => 0.1, zero => 'always at once',
-        help          => 'pause before the second replacement in a row; it doubles'
-    ],
-    [ respawn_delay_max => 'seconds', default => 30, help  => 'up to this' ],
-    [ crash_limit       => 'count', default   => 5, zero   => 'off', help => 'give up after so many failed starts' ],
-    [ crash_window      => 'seconds', default => 10, above => 0, help     => 'within this time' ],
-    [
-        start_method => 'choice', default => 'fork', among => [qw(fork spawn)],
-        help         => 'spawn executes a new perl for each worker; needs an app'
-    ],
-    [ spawn_fallback => 'flag', default => 1, help => 'try spawn when workers die of signals after the fork' ],
-    [ reuseport      => 'flag', default => 0, help => 'a socket for each worker instead of a shared one (Linux)' ],
-    [
-        backlog => 'count', default => 1024, min => 1, max => 65_535, help => 'connections that may wait to be accepted'
-    ],
-    [ user        => 'text', help => 'become this user after the addresses are bound' ],
-    [ group       => 'text', help => 'and this group, instead of the user\'s own' ],
-    [ pid_file    => 'path', help => 'where the process id of the supervisor is written' ],
-    [ status_file => 'path', help => 'where evfork status looks' ],
-    [ name        => 'text', max  => 64, help => 'what the supervisor is called in messages and lists of processes' ],
+    [ spawn_fallback => 'flag', 1, 'try spawn when workers die of signals after the fork' ],
+    [ reuseport      => 'flag', 0, 'a socket for each worker instead of a shared one (Linux)' ],
+    [ backlog        => 'count', 1024, 'connections that may wait to be accepted', min => 1, max => 65_535 ],
+    [ user           => 'text', undef, 'become this user after the addresses are bound' ],
+    [ group          => 'text', undef, q(and this group, instead of the user's own) ],
+    [ pid_file       => 'path', undef, 'where the process id of the supervisor is written' ],
+    [ status_file    => 'path', undef, 'where evfork status looks' ],
+    [ name           => 'text', undef, 'what it is called in messages and lists of processes', max => 64 ],
 );
 
 # Only as arguments.
@@ -83,15 +67,14 @@ my @OBJECTS = ([ loop => 'object' ]);
 
 my @NAMES;
 my %OPTION = map {
-    my ($name, $kind, %rest) = @$_;
+    my ($name, $kind, $default, $help, %rest) = @$_;
     push @NAMES, $name;
-    ($name => { name => $name, kind => $kind, default => undef, min => 0, max => undef, %rest });
+    ($name => { name => $name, kind => $kind, default => $default, help => $help, min => 0, max => undef, %rest });
 } @TABLE, @CALLBACKS, @OBJECTS;
 for my $option (values %OPTION) {
     my $kind = $option->{kind};
     $option->{max} = $kind eq 'count' ? COUNT_MAX : $kind eq 'seconds' ? SECONDS_MAX : BYTES_MAX
         if !defined $option->{max};
-    $option->{default}      = [] if $kind eq 'list';
     $option->{has_variable} = $option->{has_switch} = $kind !~ /\A(?:code|object)\z/;
     $option->{variable}     = 'EVENTLOOP_FORK_' . uc $option->{name} if $option->{has_variable};
     ($option->{switch} = "--$option->{name}") =~ tr/_/-/ if $option->{has_switch};
@@ -111,7 +94,7 @@ my %CHECK = (
 );
 
 sub table {
-    return map { { %{ $OPTION{$_} } } } @NAMES;
+    return map { +{ %{ $OPTION{$_} } } } @NAMES;
 }
 
 # ---- From all sources -----------------------------------------------------------------------------------------------
@@ -279,7 +262,8 @@ sub _code {
         && ((reftype($value) // '') eq 'CODE' || blessed($value) && overload::Method($value, '&{}')) ? $value : undef;
 }
 
-sub _object { return blessed $_[1] ? $_[1] : undef }
+# Or the name of a class: the loop of a family that has no object.
+sub _object { return blessed $_[1] || (defined $_[1] && !ref $_[1] && $_[1] =~ /\A\w+(?:::\w+)*\z/) ? $_[1] : undef }
 
 # ---- What is accepted, in words -------------------------------------------------------------------------------------
 
