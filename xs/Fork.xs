@@ -2,6 +2,10 @@
 #include "glue.h"
 #include "glue_machine.h"
 
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
 /* A tied variable, $1 and their likes are asked once: what is returned has no magic and is looked at as often as needed. */
 static SV *take_value(pTHX_ SV *value) {
     return SvGMAGICAL(value) ? sv_mortalcopy(value) : value;

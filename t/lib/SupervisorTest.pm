@@ -39,7 +39,13 @@ sub start {
                 on_event => sub {
                     my ($event) = @_;
                     return if $$ == $owner;
-                    syswrite $writer, $json->encode({ %$event, ready => $supervisor->status->{ready} }) . "\n";
+                    syswrite $writer, $json->encode(
+                        {
+                            %$event,
+                            ready => $supervisor->status->{ready},
+                            names => [ map { $_->name } @{ $supervisor->{listeners} } ],
+                        }
+                    ) . "\n";
                 },
                 %options,
             );
@@ -57,6 +63,9 @@ sub start {
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub pid { return $_[0]{pid} }
+
+# What it listens on, once something has happened.
+sub names { my ($self) = @_; return @{ $self->{seen}[0]{names} } }
 
 # All so far.
 sub events { return @{ $_[0]{seen} } }

@@ -12,6 +12,7 @@ use Errno qw(EAGAIN);
 use EventLoop::Fork;
 use EventLoop::Fork::Adapter;
 use EventLoop::Fork::Scoreboard;
+use EventLoop::Fork::Supervisor::App;
 use EventLoop::Fork::Supervisor::Listener;
 use EventLoop::Fork::Supervisor::Log;
 use EventLoop::Fork::Supervisor::Options;
@@ -36,12 +37,13 @@ sub new {
         or _refuse('new', undef, "'worker' is missing: the code that runs in each worker (or 'app': a file or a module)");
     $options->{start_method} eq 'fork'
         or _refuse('new', $options->{start_method}, "start_method '$options->{start_method}' is not built yet; there is: fork");
-    my @listeners = map { EventLoop::Fork::Supervisor::Listener->parse($_) } @{ $options->{listen} };
+    EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
+    EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
     return bless {
         options   => $options,
-        listeners => \@listeners,
+        listeners => [],
         pid       => $$,
-        handles   => {},            # by berth: what is alive
+        handles   => {},     # by berth: what is alive
         queue     => [],
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
@@ -112,14 +114,14 @@ sub _open {
         my $code = $SIGNALS{$name};
         push @{ $self->{signal_ids} }, $adapter->watch_signal($name => sub { $code->($weak) if $weak });
     }
-    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->new($options->{pid_file}) if defined $options->{pid_file};
-    $self->{owner}    = EventLoop::Fork::Supervisor::Privileges::resolve(user => $options->{user}, group => $options->{group});
-    $_->open(backlog => $options->{backlog}, reuseport => $options->{reuseport}) for @{ $self->{listeners} };
+    $self->_bind;
+    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file}) if defined $options->{pid_file};
     $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
     $self->{board}->set_header(info => $self->_info);
-    @$self{qw(bell_reader bell_writer)} = $self->_pipe;
-    @$self{qw(life_reader life_writer)} = $self->_pipe;
-    $self->{bell_id} = $adapter->watch_io($self->{bell_reader}, sub { $weak->_on_bell if $weak });
+    my ($bell_fd) = $self->{board}->bell_fds;
+    CORE::open $self->{bell}, '<&', $bell_fd or _fail("cannot copy descriptor $bell_fd: $!");
+    $self->{bell_id} = $adapter->watch_io($self->{bell}, sub { $weak->_on_bell if $weak });
+    pipe $self->{life_reader}, $self->{life_writer} or _fail("pipe: $!");
     # Only this process keeps the writing end of life: a worker that finds the other one at its end is alone.
     $self->{life_hook} = EventLoop::Fork::at_fork(
         name     => 'supervisor',
@@ -131,12 +133,26 @@ sub _open {
     return;
 }
 
-sub _pipe {
+sub _bind {
     my ($self) = @_;
-    pipe my $reader, my $writer
-        or EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ESYSTEM'), 'start', undef, "pipe: $!");
-    $_->blocking(0) for $reader, $writer;
-    return ($reader, $writer);
+    my $options = $self->{options};
+    my $who     = EventLoop::Fork::Supervisor::Privileges::identity(map { ($_ => $options->{$_}) } qw(user group));
+    $self->{listeners} = [
+        EventLoop::Fork::Supervisor::Listener->open_all(
+            $options->{listen},
+            backlog   => $options->{backlog},
+            reuseport => $options->{reuseport},
+        )
+    ];
+    return unless defined $options->{user} || defined $options->{group};
+    EventLoop::Fork::Supervisor::Privileges::chown_for($_->path, @$who{qw(uid gid)})
+        for grep { $_->is_unix && !$_->is_inherited } @{ $self->{listeners} };
+    return;
+}
+
+sub _fail {
+    my ($message) = @_;
+    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ESYSTEM'), 'start', undef, $message);
 }
 
 sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
@@ -161,9 +177,8 @@ sub _close {
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
     (delete $self->{life_hook})->cancel              if $self->{life_hook};
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
-    delete @$self{qw(bell_reader bell_writer life_reader life_writer)};
-    delete $self->{board};
-    for my $listener (@{ $self->{listeners} }) {
+    delete @$self{qw(bell life_reader life_writer board)};
+    for my $listener (splice @{ $self->{listeners} }) {
         $listener->remove_file;
         $listener->close;
     }
@@ -402,13 +417,7 @@ sub _on_exit {
 # Something rare has happened to some worker.
 sub _on_bell {
     my ($self) = @_;
-    1 while sysread $self->{bell_reader}, my $buffer, 512;
-    $self->_take_news;
-    return;
-}
-
-sub _take_news {
-    my ($self) = @_;
+    $self->{board}->answer;
     for my $handle ($self->workers) {
         my $berth = $handle->{berth};
         my $row   = $self->{board}->row($berth);

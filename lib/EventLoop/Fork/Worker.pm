@@ -34,17 +34,16 @@ sub _begin {
         generation     => $handle->{generation},
         listeners      => $supervisor->{listeners},
         options        => $supervisor->{options},
-        bell           => $supervisor->{bell_writer},
         life           => $supervisor->{life_reader},
         supervisor_pid => $supervisor->{pid},
         pid            => $$,
         on_stop        => [],
     }, $class;
-    close $supervisor->{bell_reader};
+    close delete $supervisor->{bell};
+    $self->{board}->attach($self->{berth});
+    EventLoop::Fork::_examine_install();
     $self->_follow_signals;
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
-    $self->{board}->attach($self->{berth});
-    EventLoop::Fork::_examine_install(fileno $self->{bell});
     my $result;
     my $done = eval { $result = $self->_run; 1 };
     return $self->_end($result) if $done;
@@ -55,11 +54,13 @@ sub _begin {
 sub _run {
     my ($self) = @_;
     my $options = $self->{options};
-    if ($options->{reuseport}) {
-        $_->open_per_worker for @{ $self->{listeners} };
-    }
-    EventLoop::Fork::Supervisor::Privileges::drop(user => $options->{user}, group => $options->{group})
+    $_ = $_->per_worker(backlog => $options->{backlog}) for @{ $self->{listeners} };
+    EventLoop::Fork::Supervisor::Privileges::drop_privileges(user => $options->{user}, group => $options->{group})
         if defined $options->{user} || defined $options->{group};
+    # The second way to notice its end, and the only one for code that waits without a loop. A change of user takes it
+    # back, so it comes after that.
+    EventLoop::Fork::_signal_at_end_of_parent(signal_number('TERM'));
+    $self->_stop if getppid != $self->{supervisor_pid};
     my $code = $options->{worker};
     $code = $self->_load_app unless defined $code;
     return $code->($self);
@@ -190,7 +191,7 @@ sub _on_orphaned {
 # Loops of others do not stamp: a timer does.
 sub _beat {
     my ($self) = @_;
-    $self->{board}->beat;
+    $self->{board}->busy;
     $self->{adapter}->watch_time($self->{options}{heartbeat_timeout} / 4, sub { $self->_beat });
     return;
 }
@@ -199,24 +200,12 @@ sub ready {
     my ($self) = @_;
     return $self if $self->{is_ready}++;
     $self->{board}->ready;
-    $self->_ring;
     $self->_call_on_stop if $self->{is_stopping};
     return $self;
 }
 
-sub _ring {
-    my ($self) = @_;
-    syswrite $self->{bell}, '!';    # full is as good
-    return;
-}
-
 sub request_started { $_[0]{board}->request_started; return }
-
-sub request_done {
-    my ($self) = @_;
-    $self->_ring if $self->{board}->request_done;
-    return;
-}
+sub request_done    { $_[0]{board}->request_done;    return }
 
 sub extend_deadline {
     my ($self, $seconds) = @_;

@@ -1,0 +1,130 @@
+package EventLoop::Fork::Supervisor::Process;
+
+# What can be said of another process: for messages that name who is in the way, and for pid files. Signals nobody.
+
+use strict;
+use warnings;
+
+use Errno qw(EPERM);
+use POSIX ();
+
+our $VERSION = '0.001';
+
+our $PROC = '/proc';    # where there is none, less is known
+
+sub describe {
+    my ($pid) = @_;
+    my $words = _text("$pid/cmdline");
+    if (defined $words && length $words) {
+        $words =~ s/\0+\z//;
+        $words =~ s/\0/ /g;
+    }
+    else {
+        $words = _text("$pid/comm");    # the kernel's own, and those of other users where they are hidden
+        $words =~ s/\n\z// if defined $words;
+    }
+    return "process $pid" unless defined $words && length $words;
+    $words =~ s/[^\x20-\x7e]/?/g;
+    $words = substr($words, 0, 77) . '...' if length $words > 80;
+    return "process $pid ($words)";
+}
+
+# A zombie has ended.
+sub is_alive {
+    my ($pid) = @_;
+    local $!;
+    return 0 unless kill(0, $pid) || $! == EPERM;
+    my ($state) = _stat($pid);
+    return !(defined $state && $state =~ /\A[ZX]\z/);
+}
+
+sub started_at {
+    my ($pid) = @_;
+    my (undef, undef, $ticks) = _stat($pid) or return;
+    my ($boot) = (_text('stat') // '') =~ /^btime ([0-9]+)$/m;
+    my $rate = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+    return defined $ticks && defined $boot && $rate ? $boot + $ticks / $rate : undef;
+}
+
+sub holding_socket {
+    my ($inode) = @_;
+    local $!;
+    opendir my $processes, $PROC or return;
+    my @pids = sort { $a <=> $b } grep { /\A[0-9]+\z/ && _has_socket($_, $inode) } readdir $processes;
+    closedir $processes;
+    # Workers have it, too. The one that is no child of another one is who can be told to stop.
+    my %has = map { $_ => 1 } @pids;
+    for my $pid (@pids) {
+        my (undef, $parent) = _stat($pid);
+        return $pid unless defined $parent && $has{$parent};
+    }
+    return $pids[0];
+}
+
+sub _has_socket {
+    my ($pid, $inode) = @_;
+    opendir my $descriptors, "$PROC/$pid/fd" or return 0;
+    my @found = grep { (readlink "$PROC/$pid/fd/$_" // '') eq "socket:[$inode]" } readdir $descriptors;
+    closedir $descriptors;
+    return @found > 0;
+}
+
+# State, parent, start in ticks since boot. The name may hold blanks and brackets.
+sub _stat {
+    my ($pid)  = @_;
+    my ($rest) = (_text("$pid/stat") // '') =~ /.*\) (.*)/s or return;
+    return (split / /, $rest)[ 0, 1, 19 ];
+}
+
+sub _text {
+    my ($path) = @_;
+    local ($!, $/);
+    open my $handle, '<', "$PROC/$path" or return;
+    my $text = readline $handle;
+    close $handle;
+    return $text;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Supervisor::Process - what can be said of another process
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork::Supervisor::Process;
+
+    print EventLoop::Fork::Supervisor::Process::describe(1234), "\n";    # process 1234 (perl server.pl)
+
+=head1 DESCRIPTION
+
+Messages of the supervisor name who is in the way. Where the system does not tell (there is no F</proc>, or it hides the
+processes of others), less is said.
+
+=head1 FUNCTIONS
+
+=head2 describe($pid)
+
+The process in words: its number and its command line, shortened, on one line.
+
+=head2 is_alive($pid)
+
+True for a running process of whichever user. A zombie has ended.
+
+=head2 started_at($pid)
+
+When it was started, in seconds of the epoch; C<undef> where that is not known.
+
+=head2 holding_socket($inode)
+
+The process that has the socket with this inode number open; of several, the one that is not a child of the others.
+C<undef>: nobody whose descriptors this process may see.
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor::Listener>, L<EventLoop::Fork::Supervisor::PidFile>
+
+=cut
