@@ -6,6 +6,8 @@
 #include <sys/prctl.h>
 #endif
 
+#include "core/scoreboard.h"
+
 /* A tied variable, $1 and their likes are asked once: what is returned has no magic and is looked at as often as needed. */
 static SV *take_value(pTHX_ SV *value) {
     return SvGMAGICAL(value) ? sv_mortalcopy(value) : value;
@@ -62,3 +64,5 @@ INCLUDE: loop.xsi
 INCLUDE: fork.xsi
 
 INCLUDE: machine.xsi
+
+INCLUDE: board.xsi

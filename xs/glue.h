@@ -198,6 +198,43 @@ SV *glue_hooks_refusal(pTHX); /* why the last fork was refused; mortal */
 void glue_watchdog_start(NV seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void glue_watchdog_stop(void);
 
+/* ---- glue_board.c ------------------------------------------------------------------------------------------- */
+
+struct evf_scoreboard;
+
+/* What a Perl object of the scoreboard points to, and owns. */
+struct glue_board {
+    struct evf_scoreboard *board;
+    int bell[2];    /* -1, -1: none */
+    bool owns_bell; /* else its number was given */
+};
+/* New objects; throw. path: NULL for nameless memory. */
+SV *glue_board_new(pTHX_ const char *class_name, SV *path, SV *rows);
+SV *glue_board_open(pTHX_ const char *class_name, SV *path, bool is_writable);
+void glue_board_free(pTHX_ SV *self);
+struct glue_board *glue_board_of(pTHX_ SV *self, const char *operation); /* throws when self is none */
+
+/* References to new hashes. */
+SV *glue_board_header(pTHX_ struct glue_board *board);
+SV *glue_board_row(pTHX_ struct glue_board *board, SV *number);
+/* Pairs of name and value. Throws, before anything is set, on an unknown name. */
+void glue_board_set_header(pTHX_ struct glue_board *board, SV **pairs, I32 count);
+void glue_board_set_row(pTHX_ struct glue_board *board, SV *number, SV **pairs, I32 count);
+void glue_board_clear_row(pTHX_ struct glue_board *board, SV *number);
+
+/* In a worker. */
+void glue_board_attach(pTHX_ struct glue_board *board, SV *number);
+void glue_board_extend(pTHX_ SV *seconds);
+void glue_board_add_counter(pTHX_ SV *number, IV count);
+void glue_board_ready(void);
+const char *glue_cause_word(unsigned cause);
+
+/* ---- glue_examine.c ------------------------------------------------------------------------------------------ */
+
+int glue_examine_signal(void); /* the number that supervisor and worker agree on */
+/* From now on the signal has this process write down where its Perl code stands. EVF_ESIGNAL: cannot be caught. */
+int glue_examine_install(pTHX_ int signo);
+
 #ifdef __GNUC__
 #pragma GCC visibility pop
 #endif

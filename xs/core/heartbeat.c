@@ -20,6 +20,8 @@ void evf_heartbeat_attach(struct evf_scoreboard_row *row) {
         (void)evf__fork_init(); /* failing, there is no memory, and the next loop fails by that */
         EVF_SCOREBOARD_SET(row->turns, 0);
         EVF_SCOREBOARD_SET(row->extension_ns, 0);
+    } else {
+        bell = -1;
     }
     __atomic_store_n(&evf__heartbeat, row, __ATOMIC_RELEASE);
 }
