@@ -56,7 +56,7 @@ sub _dispatch {
     return _print_version()                                                       if $name eq '--version';
     fail(unknown('option',  $name, '--help', '--version'))                        if $name =~ /\A-/;
     fail(unknown('command', $name, map { $_->[0] } @COMMANDS))                    unless $CLASSES{$name};
-    if (grep { $_ eq '--help' } _before_separator(@arguments)) {
+    if (grep { $_ eq '--help' } before_separator(@arguments)) {
         @arguments = $name eq 'help' ? () : ($name);
         $name      = 'help';
     }
@@ -72,7 +72,7 @@ sub class_of {
 }
 
 # The rest is for somebody else.
-sub _before_separator {
+sub before_separator {
     my (@arguments) = @_;
     my @mine;
     for my $argument (@arguments) {
@@ -116,13 +116,15 @@ sub _option_problem {
     my ($self, $text, @specification) = @_;
     $text =~ s/\s+\z//;
     if ($text =~ /\AUnknown option: (.*)/s) {
-        return unknown('option', (length $1 == 1 ? '-' : '--') . $1, map { '--' . s/[|=:!+].*//r } @specification);
+        return unknown('option', (length $1 == 1 ? '-' : '--') . $1, _switches(@specification));
     }
     return "option --$1 needs a value"          if $text =~ /\AOption (\S+) requires an argument/;
     return "option --$1 takes no value"         if $text =~ /\AOption (\S+) does not take an argument/;
     return "'$1' is not a value of option --$2" if $text =~ /\AValue "(.*)" invalid for option (\S+)/s;
     return lcfirst $text;
 }
+
+sub _switches { return map { my $name = s/[|=:!+].*//r; length $name == 1 ? "-$name" : "--$name" } grep { !ref } @_ }
 
 # For commands that are about one supervisor: at most one word is left.
 sub only_argument {
@@ -308,6 +310,10 @@ Ends the command. The text of any exception, without the place.
 =head2 unknown, nearest
 
 What to say about an unknown word, with the known one that was meant.
+
+=head2 before_separator
+
+The words before C<-->.
 
 =head2 put
 
