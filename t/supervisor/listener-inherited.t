@@ -23,7 +23,8 @@ use EventLoop::Fork::Supervisor::Listener;
 use Fcntl qw(F_GETFD FD_CLOEXEC);
 my $class = 'EventLoop::Fork::Supervisor::Listener';
 $| = 1;
-my @listeners = eval { $class->open_all([@ARGV], reuseport => $ENV{TEST_REUSEPORT}, on_unused => sub { print 'unused ', $_[0]->name, "\n" }) };
+my $unused = sub { print 'unused ', $_[0]->name, "\n" };
+my @listeners = eval { $class->open_all([@ARGV], reuseport => $ENV{TEST_REUSEPORT}, on_unused => $unused) };
 print "error: ", $@->message, "\n" if $@;
 for my $listener (@listeners) {
     print join(' ', map { defined $_ ? $_ : '-' } $listener->spec, $listener->name,

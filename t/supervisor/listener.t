@@ -7,6 +7,7 @@ use EventLoop::Fork::Supervisor::Listener;
 use Fcntl qw(F_GETFD FD_CLOEXEC);
 use ForkTest;
 use ListenerTest;
+use POSIX  ();
 use Socket qw(SO_REUSEADDR SOL_SOCKET SOMAXCONN);
 use Test2::V0;
 
@@ -104,6 +105,24 @@ subtest 'what is not an address' => sub {
     like error_of(sub { opened('127.0.0.1:0', backlogg => 1) }), qr/unknown option 'backlogg'/, 'an unknown option';
 };
 
+subtest 'a perl without IO::Socket::IP' => sub {
+    my $program = <<'EOP';
+BEGIN { unshift @INC, sub { die "hidden\n" if $_[1] eq 'IO/Socket/IP.pm' } }
+use EventLoop::Fork::Supervisor::Listener;
+for my $address (@ARGV) {
+    my $socket   = EventLoop::Fork::Supervisor::Listener->parse($address)->open->socket;
+    my $client   = fork || do { socket my $c, $socket->sockdomain, 1, 0; connect $c, getsockname $socket; exit 0 };
+    waitpid $client, 0;
+    my $accepted = $socket->accept or die "accept: $!";
+    print ref $socket, ' ', ref $accepted, "\n";
+}
+EOP
+    my $result = run_program($program, '127.0.0.1:0', has_ipv6() ? '[::1]:0' : ());
+    is $result->{stdout}, "IO::Socket::INET IO::Socket::INET\n" . (has_ipv6() ? "IO::Socket IO::Socket\n" : ''),
+        'has objects all the same';
+    is [ @$result{qw(stderr status)} ], [ '', 0 ], 'that work';
+};
+
 subtest 'several' => sub {
     my $folder    = folder();
     my @listeners = LISTENER->open_all([ '127.0.0.1:0', "unix:$folder/a", '127.0.0.1:0' ]);
@@ -139,6 +158,17 @@ subtest 'a socket for each worker' => sub {
         return [ $own->name, $held->is_open ? 'kept' : 'closed', -d '/proc' ? scalar grep { /socket/ } open_fds() : 4 ];
     });
     is $names, [ $held->name, 'closed', 4 ], q(a worker's copy of what holds the address is closed);
+SKIP: {
+        my ($uid) = $> == 0 ? unprivileged() : ();
+        skip 'for root', 1 if !defined $uid;
+        is said(sub {
+            POSIX::setuid($uid);
+            error_of(sub { $held->per_worker })->message;
+            }),
+            $held->name
+            . ' is held by user id 0, and the kernel shares it with sockets of the same user only; '
+            . "bind it before this process becomes user id $uid", 'it is too late when privileges are dropped';
+    }
     my ($plain) = opened('127.0.0.1:0');
     ref_is $plain->per_worker, $plain, 'a shared one stays what it is';
 };

@@ -17,7 +17,7 @@ our $VERSION = '0.001';
 
 use constant {
     MODE => oct 644,
-    # Seconds. A process that started later than the file was written, and by more than clocks are wrong, is another one.
+    # Seconds that clocks may differ. A process that started later than the file was written is another one.
     SLACK => 2,
 };
 
