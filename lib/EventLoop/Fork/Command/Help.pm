@@ -43,8 +43,19 @@ sub _about {
     );
     close $output;
     utf8::decode($text);
-    $text =~ s/^\s*(\Q$command\E\b[^\n]*?):?\n/Usage: evfork $1\n/;
+    my $heading = $self->_heading($command);
+    $text =~ s/\A[^\n]*\n/Usage: evfork $heading\n\n/;
     return $text;
+}
+
+# As it is in the manual: Pod::Usage changes capitals.
+sub _heading {
+    my ($self, $command) = @_;
+    open my $manual, '<', $self->{script} or EventLoop::Fork::Command::fail("cannot read '$self->{script}': $!");
+    while (my $line = readline $manual) {
+        return $1 if $line =~ /\A=head2 (\Q$command\E\b.*)/;
+    }
+    return $command;
 }
 
 1;
