@@ -229,11 +229,14 @@ sub _scale {
     my ($self, $difference) = @_;
     return unless $self->{is_running};
     my $wanted = $self->{board}->header->{wanted_workers};
+    my $now    = $self->{machine}->pool->{workers};
     $self->{board}->set_header(wanted_workers => 0) if $wanted;
-    $wanted ||= $self->{machine}->pool->{workers} + $difference;
+    $wanted ||= $now + $difference;
     $wanted = 1        if $wanted < 1;
     $wanted = ROWS / 4 if $wanted > ROWS / 4;
-    return $self->resize($wanted);
+    return $self->resize($wanted) if $wanted != $now;
+    # Whoever asked gets an answer.
+    return $self->_tell({ event => 'resized', time => Time::HiRes::time(), count => $now });
 }
 
 sub _forward {
@@ -451,7 +454,7 @@ sub _look {
         }
         $self->_feed('HEARTBEAT', berth => $handle->{berth}, busy_since => $busy_since, extension => $row->{extension});
         my $bytes = $wants_memory ? $handle->memory : 0;
-        $self->{board}->set_row($handle->{berth}, rss => $bytes) if $bytes;
+        $self->{board}->set_row($handle->{berth}, rss_bytes => $bytes) if $bytes;
         $self->_feed('SAMPLE', berth => $handle->{berth}, requests => $row->{requests_done}, rss => $bytes);
     }
     return;
@@ -595,7 +598,7 @@ loaded in the worker, so a reload takes what is on the disk then.
 
 =item C<workers>
 
-How many, 4 by default; C<auto> is the number of processors that this process may use.
+How many. C<auto>, the default, is the number of processors that this process may use.
 
 =item C<loop>
 

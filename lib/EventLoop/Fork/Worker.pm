@@ -47,8 +47,9 @@ sub _begin {
     my $result;
     my $done = eval { $result = $self->_run; 1 };
     return $self->_end($result) if $done;
-    $self->_write_error(EventLoop::Fork::Loop::_exception_text($@));
-    die $@;    ## no critic (RequireCarping): the fork reports it
+    my $error = $@;
+    $self->_write_error(EventLoop::Fork::Loop::_exception_text($error));
+    die $error;    ## no critic (RequireCarping): the fork reports it
 }
 
 sub _run {
