@@ -1,0 +1,96 @@
+package EventLoop::Fork::Command::Scale;
+
+# evfork scale: writes the number into the scoreboard and rings. Signals merge and a number does not, so it is exact.
+
+use strict;
+use warnings;
+
+use parent 'EventLoop::Fork::Command';
+
+use EventLoop::Fork::Command::Owner;
+use Fcntl          qw(LOCK_EX LOCK_NB O_RDONLY);
+use File::Basename qw(dirname);
+
+our $VERSION = '0.001';
+
+use constant { WORKERS_MAX => 512, TIMEOUT => 30 };
+
+sub run {
+    my ($self, @arguments) = @_;
+    my $options = $self->options(['timeout=s'], @arguments);
+    my ($count, @rest) = @{ $options->{''} };
+    $self->refuse('how many workers? evfork scale N [FILE]') unless defined $count;
+    my $wanted  = $self->number('the number of workers', $count, min => 1, max => WORKERS_MAX, whole => 1);
+    my $wish    = $self->only_argument(@rest);
+    my $timeout = defined $options->{timeout} ? $options->{timeout} : TIMEOUT;
+    $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000);
+    my $owner = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
+    my $before = $self->_scale($owner, $wanted, $timeout);
+    EventLoop::Fork::Command::put(sprintf "%s (pid %d): %d worker%s wanted, %d before\n",
+        $owner->name, $owner->pid, $wanted, $wanted == 1 ? '' : 's', $before);
+    return $self->OK;
+}
+
+# One wish at a time: a TTIN for which there is no wish any more is "one more".
+sub _scale {
+    my ($self, $owner, $wanted, $timeout) = @_;
+    my $lock = $self->_lock($owner, $timeout);
+    my $state = $owner->state;
+    EventLoop::Fork::Command::fail(sprintf '%s (pid %d) does not scale: it is %s', $owner->name, $owner->pid, $state)
+        if $state !~ /\A(?:running|reloading)\z/;
+    my $before = $owner->header->{workers};
+    my $board  = $owner->board;
+    $board->set_header(wanted_workers => $wanted);
+    if (!eval { $owner->signal('TTIN'); 1 }) {
+        my $error = $@;
+        $board->set_header(wanted_workers => 0);
+        die $error;    ## no critic (RequireCarping): an object, thrown on
+    }
+    my $header;
+    my $is_taken = $owner->wait_until(
+        sub {
+            $header = $owner->header;
+            return 1 unless $owner->is_running;
+            return !$header->{wanted_workers} && $header->{workers} == $wanted;
+        },
+        $timeout,
+    );
+    return $before if $header->{workers} == $wanted && !$header->{wanted_workers};
+    $board->set_header(wanted_workers => 0);
+    return EventLoop::Fork::Command::fail(
+        $is_taken
+        ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
+        : sprintf('%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout)
+    );
+}
+
+# Of the folder: it leaves no file, and has nothing to do with the owner's lock. A folder that cannot be read goes without.
+sub _lock {
+    my ($self, $owner, $timeout) = @_;
+    sysopen my $folder, dirname($owner->path), O_RDONLY or return;
+    $owner->wait_until(sub { flock $folder, LOCK_EX | LOCK_NB }, $timeout)
+        or EventLoop::Fork::Command::fail(sprintf 'somebody else scales %s for more than %s s', $owner->name, $timeout);
+    return $folder;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Command::Scale - evfork scale
+
+=head1 SYNOPSIS
+
+    evfork scale N [FILE] [--timeout SECONDS]
+
+=head1 DESCRIPTION
+
+The command is explained in L<evfork>.
+
+=head1 METHODS
+
+=head2 run
+
+=cut

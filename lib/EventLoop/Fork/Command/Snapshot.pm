@@ -1,0 +1,228 @@
+package EventLoop::Fork::Command::Snapshot;
+
+# How a supervisor and its workers are, as plain data, out of the scoreboard alone. Changes nothing, asks no process.
+
+use strict;
+use warnings;
+
+use EventLoop::Fork::Command::StatusFile;
+use EventLoop::Fork::Scoreboard;
+use JSON::PP    ();
+use List::Util  qw(sum0);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
+
+our $VERSION = '0.001';
+
+sub new {
+    my ($class, $path) = @_;
+    return bless { path => $path, board => EventLoop::Fork::Command::StatusFile::open_board($path) }, $class;
+}
+
+# The file may have been made anew, by a new supervisor.
+sub reopen {
+    my ($self) = @_;
+    my $board = eval { EventLoop::Fork::Scoreboard->open($self->{path}) } or return 0;
+    $self->{board} = $board;
+    return 1;
+}
+
+sub pid { return $_[0]{board}->owner }
+
+# ---- The supervisor -------------------------------------------------------------------------------------------------
+
+sub take {
+    my ($self) = @_;
+    my $pid    = $self->pid;
+    my $header = $self->{board}->header;
+    my $info   = eval { JSON::PP->new->decode($header->{info}) };
+    $info = {} unless ref $info eq 'HASH';
+    my $now     = clock_gettime(CLOCK_MONOTONIC);
+    my $state   = EventLoop::Fork::Scoreboard::pool_state_name($header->{pool_state});
+    my $is_over = $state eq 'stopped' || $state eq 'halted';
+    my $data = {
+        file           => $self->{path},
+        name           => defined $info->{name} ? $info->{name} : EventLoop::Fork::Command::StatusFile::name_of($self->{path}),
+        running        => $pid ? JSON::PP::true : JSON::PP::false,
+        state          => $pid || $is_over ? $state : 'dead',
+        pid            => $header->{supervisor_pid} + 0,
+        started        => $header->{started_epoch},
+        uptime         => $pid ? _seconds($now - $header->{started}) : undef,
+        generation     => $header->{generation},
+        workers_wanted => $header->{workers},
+        breaker_open   => $header->{breaker_is_open} ? JSON::PP::true : JSON::PP::false,
+        exit_code      => $is_over ? $header->{exit_code} : undef,
+        starts         => _starts($header),
+        listeners      => ref $info->{listeners} eq 'ARRAY' ? $info->{listeners} : [],
+        (map { $_ => $info->{$_} } qw(program app perl version loop)),
+    };
+    $data->{app} = $info->{worker} unless defined $data->{app};
+    $data->{workers} = $self->_workers($header, $pid, $now);
+    $data->{workers_ready} = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };
+    $data->{counters} = _sums(map { $_->{counters} } @{ $data->{workers} });
+    return $data;
+}
+
+# A clock of another boot is another clock.
+sub _positive { return $_[0] > 0 ? $_[0] : 0 }
+
+sub _seconds { return sprintf('%.0f', 1000 * _positive($_[0])) / 1000 }
+
+sub _starts {
+    my ($header) = @_;
+    my $number = 0;
+    my %starts;
+    for my $count (@{ $header->{starts} }) {
+        my $word = EventLoop::Fork::Scoreboard::cause_word($number++);
+        $starts{$word} = $count if $count && defined $word && length $word;
+    }
+    return \%starts;
+}
+
+sub _sums {
+    my (@counters) = @_;
+    my %sums;
+    for my $counters (@counters) {
+        $sums{$_} += $counters->{$_} for keys %$counters;
+    }
+    return \%sums;
+}
+
+# ---- Workers --------------------------------------------------------------------------------------------------------
+
+# Lists of slot and its two rows. Slots are used from 0 on, so the first pair that never was used is the end.
+sub slots {
+    my ($board, $header) = @_;
+    my @slots;
+    for my $slot (0 .. $header->{rows} / 2 - 1) {
+        my @rows = map { $board->row($_) } 2 * $slot, 2 * $slot + 1;
+        last if $slot >= $header->{workers} && !grep { $_->{spawned} || $_->{exited} || $_->{pid} } @rows;
+        push @slots, [ $slot, @rows ];
+    }
+    return @slots;
+}
+
+sub _workers {
+    my ($self, $header, $pid, $now) = @_;
+    my $board = $self->{board};
+    my @names = @{ $header->{counter_names} || [] };
+    my @workers;
+    for my $pair (slots($board, $header)) {
+        my ($slot, @rows) = @$pair;
+        my @shown = grep { $_->{pid} } @rows;
+        @shown = (grep { _state($_) ne 'empty' } @rows)[0] || () unless @shown;
+        my ($last) = sort { $b->{exited} <=> $a->{exited} } @rows;
+        push @workers, map { _worker($slot, $_, $last, \@names, $pid, $now) } sort { $a->{spawned} <=> $b->{spawned} } @shown;
+    }
+    return \@workers;
+}
+
+sub _state { return EventLoop::Fork::Scoreboard::state_name($_[0]{state}) }
+
+sub _worker {
+    my ($slot, $row, $last, $names, $supervisor, $now) = @_;
+    my $pid        = $row->{pid} || undef;
+    my $since      = $row->{ready} || $row->{spawned};
+    my $age        = $pid && $row->{spawned} ? _seconds($now - $row->{spawned}) : undef;
+    my $busy       = $pid && $row->{busy_since} ? _seconds($now - $row->{busy_since}) : 0;
+    my $is_serving = $pid && $row->{is_ready};
+    my %counters;
+    for my $index (0 .. $#$names) {
+        $counters{ $names->[$index] } = $row->{counters}[$index] if length $names->[$index];
+    }
+    return {
+        slot                => $slot,
+        pid                 => $pid,
+        state               => _state($row),
+        generation          => $row->{generation},
+        age                 => $age,
+        requests            => $row->{requests_done},
+        in_flight           => _positive($row->{requests_started} - $row->{requests_done}),
+        requests_per_second => $is_serving && $now > $since ? _seconds($row->{requests_done} / ($now - $since)) : undef,
+        memory              => $pid ? _memory($row, $supervisor) : undef,
+        heartbeat           => !$is_serving ? undef : $row->{busy_since} ? 'busy' : 'idle',
+        busy_for            => $busy,
+        turns               => $row->{turns},
+        stuck_at            => $row->{has_place} && length $row->{place} ? $row->{place} : undef,
+        error               => length $row->{error} ? $row->{error} : undef,
+        last_exit           => length $last->{reason} ? $last->{reason} : undef,
+        last_exit_age       => $last->{exited} ? _seconds($now - $last->{exited}) : undef,
+        counters            => \%counters,
+    };
+}
+
+# Private memory, where the kernel tells it; else what the supervisor's last sample said.
+sub _memory {
+    my ($row, $is_running) = @_;
+    my ($resident, $private) = $is_running ? EventLoop::Fork::Scoreboard::memory($row->{pid}) : ();
+    return $private || $resident || $row->{rss_bytes} || undef;
+}
+
+# Requests since the snapshot before, for each process: a rate instead of an average.
+sub set_rates {
+    my ($data, $before, $seconds) = @_;
+    return if $seconds <= 0;
+    my %before = map { $_->{pid} => $_->{requests} } grep { $_->{pid} } @{ $before->{workers} };
+    for my $worker (grep { $_->{pid} } @{ $data->{workers} }) {
+        my $count = $before{ $worker->{pid} };
+        $worker->{requests_per_second} = _positive($worker->{requests} - $count) / $seconds if defined $count;
+    }
+    return;
+}
+
+sub total_rate { return sum0(map { $_->{requests_per_second} || 0 } @{ $_[0]{workers} }) }
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Command::Snapshot - how a supervisor is, as data
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork::Command::Snapshot;
+
+    my $snapshot = EventLoop::Fork::Command::Snapshot->new('/run/app.status');
+    my $data     = $snapshot->take;
+    print "$data->{name}: $data->{state}\n";
+
+=head1 DESCRIPTION
+
+What C<evfork status>, C<top> and C<metrics> show. The keys are those of C<evfork status --json>, see L<evfork>.
+
+=head1 METHODS
+
+=head2 new
+
+=head2 take
+
+The data, now.
+
+=head2 pid
+
+Of the supervisor; 0 when it has ended.
+
+=head2 reopen
+
+The file under that name again, after a restart. False: there is none.
+
+=head1 FUNCTIONS
+
+=head2 set_rates
+
+    set_rates($data, $data_before, $seconds);
+
+Turns C<requests_per_second> from the average of a worker's life into the rate since then.
+
+=head2 total_rate
+
+=head2 slots
+
+    my ($slot, @two_rows) = @$_ for slots($board, $board->header);
+
+=head1 SEE ALSO
+
+L<evfork>, L<EventLoop::Fork::Scoreboard>
+
+=cut

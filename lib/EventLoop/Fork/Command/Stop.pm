@@ -1,0 +1,49 @@
+package EventLoop::Fork::Command::Stop;
+
+# evfork stop: asks the supervisor to end, and waits until it has.
+
+use strict;
+use warnings;
+
+use parent 'EventLoop::Fork::Command';
+
+use EventLoop::Fork::Command::Owner;
+
+our $VERSION = '0.001';
+
+sub run {
+    my ($self, @arguments) = @_;
+    my $options = $self->options([ 'fast', 'timeout=s' ], @arguments);
+    my $wish    = $self->only_argument(@{ $options->{''} });
+    my $timeout = $options->{timeout};
+    $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000) if defined $timeout;
+    my $owner = EventLoop::Fork::Command::Owner->new($wish);
+    $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
+    $owner->wait_until(sub { !$owner->is_running }, $timeout)
+        or EventLoop::Fork::Command::fail(sprintf '%s (pid %d) still runs after %s s%s',
+        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests');
+    EventLoop::Fork::Command::put(sprintf "%s (pid %d) has stopped\n", $owner->name, $owner->pid);
+    return $self->OK;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Command::Stop - evfork stop
+
+=head1 SYNOPSIS
+
+    evfork stop [FILE] [--fast] [--timeout SECONDS]
+
+=head1 DESCRIPTION
+
+The command is explained in L<evfork>.
+
+=head1 METHODS
+
+=head2 run
+
+=cut

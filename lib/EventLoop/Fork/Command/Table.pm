@@ -1,0 +1,189 @@
+package EventLoop::Fork::Command::Table;
+
+# A snapshot as text for people: a heading and a line for each worker. Made for status and top alike.
+
+use strict;
+use warnings;
+
+use EventLoop::Fork::Command;
+
+our $VERSION = '0.001';
+
+# ---- Quantities -----------------------------------------------------------------------------------------------------
+
+# The two largest units: 3 s, 2 min 05 s, 4 h 07 min, 3 d 04 h.
+sub duration {
+    my ($seconds) = @_;
+    return '-' unless defined $seconds;
+    return sprintf '%.1f s', $seconds if $seconds < 10;
+    my $whole = int $seconds;
+    return "$whole s" if $whole < 60;
+    return sprintf '%d min %02d s', $whole / 60,     $whole % 60        if $whole < 3600;
+    return sprintf '%d h %02d min', $whole / 3600,   $whole / 60 % 60   if $whole < 86_400;
+    return sprintf '%d d %02d h',   $whole / 86_400, $whole / 3600 % 24;
+}
+
+sub bytes {
+    my ($bytes) = @_;
+    return '-' unless defined $bytes;
+    my @units = qw(B kB MB GB TB);
+    while ($bytes >= 999.5 && @units > 1) {
+        $bytes /= 1000;
+        shift @units;
+    }
+    return sprintf $units[0] eq 'B' || $bytes >= 99.5 ? '%.0f %s' : '%.1f %s', $bytes, $units[0];
+}
+
+sub rate {
+    my ($rate) = @_;
+    return '-' unless defined $rate;
+    return sprintf $rate < 10 ? '%.1f' : '%.0f', $rate;
+}
+
+# What others have written goes to a terminal: no escape sequences, no lines.
+sub plain {
+    my ($text) = @_;
+    return '-' unless defined $text && length $text;
+    $text =~ s/[\x00-\x20\x7f-\x9f]+/ /g;
+    return $text;
+}
+
+# ---- The heading ----------------------------------------------------------------------------------------------------
+
+sub heading {
+    my ($data) = @_;
+    my @lines = (_first_line($data));
+    my @facts = (
+        [ listen  => join ', ', map { plain($_) } @{ $data->{listeners} } ],
+        [ workers => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
+        [ starts  => _starts($data->{starts}) ],
+        [ counters => join ', ', map { plain($_) . " $data->{counters}{$_}" } sort keys %{ $data->{counters} } ],
+    );
+    push @lines, map { sprintf '  %-9s%s', @$_ } grep { length $_->[1] } @facts;
+    push @lines, '  ' . _colour('bad', 'breaker  open: workers do not start; see the log') if $data->{breaker_open};
+    return @lines;
+}
+
+sub _first_line {
+    my ($data) = @_;
+    my $name = _colour('title', plain($data->{name}));
+    if ($data->{running}) {
+        my $state = _colour($data->{state} eq 'running' ? 'good' : 'busy', $data->{state});
+        return sprintf '%s: %s for %s, pid %d', $name, $state, duration($data->{uptime}), $data->{pid};
+    }
+    my $how =
+        $data->{state} eq 'dead'
+        ? "its supervisor (pid $data->{pid}) has died; this is what it left"
+        : "its supervisor (pid $data->{pid}) has ended with exit code $data->{exit_code}";
+    return "$name: " . _colour('bad', 'not running') . ": $how";
+}
+
+sub _starts {
+    my ($starts) = @_;
+    return join ', ', map {"$_ $starts->{$_}"} sort { $starts->{$b} <=> $starts->{$a} || $a cmp $b } keys %$starts;
+}
+
+# ---- The workers ----------------------------------------------------------------------------------------------------
+
+my %STATE_COLOURS = (ready => 'good', starting => 'busy', draining => 'busy', killing => 'bad', backoff => 'bad');
+
+# Title, side, text, colour.
+my @COLUMNS = (
+    [ 'SLOT',      'right', sub { $_[0]{slot} } ],
+    [ 'PID',       'right', sub { defined $_[0]{pid} ? $_[0]{pid} : '-' } ],
+    [ 'STATE',     'left',  sub { $_[0]{state} }, sub { $STATE_COLOURS{ $_[0]{state} } } ],
+    [ 'GEN',       'right', sub { $_[0]{generation} } ],
+    [ 'AGE',       'right', sub { duration($_[0]{age}) } ],
+    [ 'REQUESTS',  'right', sub { $_[0]{requests} } ],
+    [ 'IN FLIGHT', 'right', sub { $_[0]{in_flight} } ],
+    [ 'REQ/S',     'right', sub { rate($_[0]{requests_per_second}) } ],
+    [ 'MEMORY',    'right', sub { bytes($_[0]{memory}) } ],
+    [ 'HEARTBEAT', 'left',  \&_heartbeat, sub { $_[0]{busy_for} >= 1 ? 'busy' : undef } ],
+    [ 'LAST EXIT', 'left',  \&_last_exit ],
+);
+
+sub _heartbeat {
+    my ($worker) = @_;
+    return '-' unless defined $worker->{heartbeat};
+    my $text = $worker->{heartbeat} eq 'busy' ? 'busy for ' . duration($worker->{busy_for}) : $worker->{heartbeat};
+    return defined $worker->{stuck_at} ? "$text at " . plain($worker->{stuck_at}) : $text;
+}
+
+sub _last_exit {
+    my ($worker) = @_;
+    return '-' unless defined $worker->{last_exit};
+    my $age = defined $worker->{last_exit_age} ? ' (' . duration($worker->{last_exit_age}) . ' ago)' : '';
+    return plain($worker->{last_exit}) . $age;
+}
+
+# With width, no line is longer.
+sub workers {
+    my ($data, %how) = @_;
+    my @rows  = map { my $worker = $_; [ map { $_->[2]->($worker) } @COLUMNS ] } @{ $data->{workers} };
+    my @width = map { length $_->[0] } @COLUMNS;
+    for my $row (@rows) {
+        for my $i (0 .. $#COLUMNS) {
+            $width[$i] = length $row->[$i] if length $row->[$i] > $width[$i];
+        }
+    }
+    my @lines = (_line(\@width, [ map { $_->[0] } @COLUMNS ], $how{width}, map {'title'} @COLUMNS));
+    my $number = 0;
+    for my $worker (@{ $data->{workers} }) {
+        push @lines, _line(\@width, $rows[ $number++ ], $how{width}, map { $_->[3] ? $_->[3]->($worker) : undef } @COLUMNS);
+    }
+    return @lines;
+}
+
+sub _line {
+    my ($width, $texts, $room, @colours) = @_;
+    my ($line, $used) = ('', 0);
+    for my $i (0 .. $#$texts) {
+        my $is_last = $i == $#$texts;
+        my $pad     = ' ' x ($width->[$i] - length $texts->[$i]);
+        my $cell    = $COLUMNS[$i][1] eq 'right' ? $pad . $texts->[$i] : $texts->[$i] . ($is_last ? '' : $pad);
+        $cell = ($i ? '  ' : '') . $cell;
+        $cell = substr $cell, 0, $room - $used if defined $room && $used + length $cell > $room;
+        $used += length $cell;
+        $line .= _colour($colours[$i], $cell);
+        last if defined $room && $used >= $room;
+    }
+    return $line;
+}
+
+sub _colour { return length $_[1] ? EventLoop::Fork::Command::colour(@_) : '' }
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Command::Table - a supervisor and its workers, for people
+
+=head1 SYNOPSIS
+
+    use EventLoop::Fork::Command::Table;
+
+    print "$_\n"
+        for EventLoop::Fork::Command::Table::heading($data), EventLoop::Fork::Command::Table::workers($data, width => 80);
+
+=head1 DESCRIPTION
+
+Text for C<evfork status> and C<evfork top>, out of what L<EventLoop::Fork::Command::Snapshot> took.
+
+=head1 FUNCTIONS
+
+=head2 heading, workers
+
+Lists of lines, without their ends.
+
+=head2 duration, bytes, rate, plain
+
+    duration(127)      # 2 min 07 s
+    bytes(12_345_678)  # 12.3 MB
+
+=head1 SEE ALSO
+
+L<evfork>
+
+=cut
