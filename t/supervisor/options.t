@@ -126,7 +126,7 @@ subtest 'what is not' => sub {
         [ group    => 'no-such-group'  => qr/argument 'group': there is no group 'no-such-group'/ ],
         [ on_event => 1                => qr/argument 'on_event' is '1'; accepted is a code reference/ ],
         [ on_event => {}  => qr/argument 'on_event' is a reference to HASH; accepted is a code reference/ ],
-        [ loop     => 'x' => qr/argument 'loop' is 'x'; accepted is an object/ ],
+        [ loop     => 'x y' => qr/argument 'loop' is 'x y'; accepted is an object/ ],
     );
     for my $case (@cases) {
         my ($name, $value, $pattern) = @$case;

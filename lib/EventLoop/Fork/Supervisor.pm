@@ -39,7 +39,7 @@ sub new {
         or _refuse('new', $options->{start_method}, "start_method '$options->{start_method}' is not built yet; there is: fork");
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
-    return bless {
+    my $self = bless {
         options   => $options,
         listeners => [],
         pid       => $$,
@@ -47,6 +47,8 @@ sub new {
         queue     => [],
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
+    $self->_adapter;    # refuses a loop that nobody knows
+    return $self;
 }
 
 sub _refuse {

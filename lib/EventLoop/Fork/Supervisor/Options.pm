@@ -288,7 +288,7 @@ sub _accepted {
         if $kind eq 'text';
     return 'the path of a file' if $kind eq 'path';
     return 'a code reference'   if $kind eq 'code';
-    return 'an object';
+    return 'an object, or the name of a class';
 }
 
 sub _zero {
