@@ -106,7 +106,8 @@ const char *evf_pool_state_name(unsigned state);
 /* ---- In a worker -------------------------------------------------------------------------------------------- */
 
 /* From now on every loop of this process stamps the row: busy from the end of a wait to the next. Its turns count from
- * 0. NULL: no more, and no bell. A forked child of the worker is not the worker: it forgets the row by itself. The board must stay.
+ * 0. NULL: no more, and no bell. A forked child of the worker is not the worker: it forgets the row by itself. The
+ * board must stay.
  */
 void evf_heartbeat_attach(struct evf_scoreboard_row *row);
 struct evf_scoreboard_row *evf_heartbeat_row(void); /* NULL: none. Async-signal-safe */
