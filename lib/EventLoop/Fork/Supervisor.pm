@@ -369,6 +369,7 @@ sub _spawn {
         board      => $board,
         spawned    => _now(),
         cause      => $action->{cause},
+        requests_max => $action->{requests_max},
     );
     my $child = $self->_fork($handle, $action);
     if (!$child) {
@@ -415,6 +416,7 @@ sub _on_exit {
     my $berth = $handle->{berth};
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
+    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason);
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
     return $self->_feed('EXITED', berth => $berth, wait_status => $wait_status);
@@ -426,17 +428,19 @@ sub _on_bell {
     $self->{board}->answer;
     for my $handle ($self->workers) {
         my $berth = $handle->{berth};
-        my $row   = $self->{board}->row($berth);
-        if ($row->{is_ready} && !$handle->{is_ready}) {
+        my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
+        if ($is_ready && !$handle->{is_ready}) {
             $handle->{is_ready} = 1;
             $self->_feed('READY', berth => $berth);
         }
-        if ($row->{has_place} && !$handle->{has_place}) {
+        if ($has_place && !$handle->{has_place}) {
             $handle->{has_place} = 1;
             $self->_feed('EXAMINED', berth => $berth);
         }
-        $self->_feed('SAMPLE', berth => $berth, requests => $row->{requests_done}, rss => 0)
-            if $row->{requests_max} && $row->{requests_done} >= $row->{requests_max};
+        if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
+            $handle->{is_used_up} = 1;
+            $self->_feed('SAMPLE', berth => $berth, requests => $requests, rss => 0);
+        }
     }
     return;
 }
@@ -447,18 +451,17 @@ sub _look {
     my $wants_memory = $self->{options}{max_rss};
     for my $handle ($self->workers) {
         next unless $handle->{is_ready};
-        my $row        = $self->{board}->row($handle->{berth});
-        my $busy_since = $row->{busy_since};
+        my (undef, undef, $requests, $busy_since, $extension) = $self->{board}->pulse($handle->{berth});
         if (!$busy_since && EventLoop::Fork::_process_is_stopped($handle->pid)) {
             $busy_since = $handle->{stopped_since} ||= _now();
         }
         else {
             delete $handle->{stopped_since};
         }
-        $self->_feed('HEARTBEAT', berth => $handle->{berth}, busy_since => $busy_since, extension => $row->{extension});
+        $self->_feed('HEARTBEAT', berth => $handle->{berth}, busy_since => $busy_since, extension => $extension);
         my $bytes = $wants_memory ? $handle->memory : 0;
         $self->{board}->set_row($handle->{berth}, rss_bytes => $bytes) if $bytes;
-        $self->_feed('SAMPLE', berth => $handle->{berth}, requests => $row->{requests_done}, rss => $bytes);
+        $self->_feed('SAMPLE', berth => $handle->{berth}, requests => $requests, rss => $bytes);
     }
     return;
 }
