@@ -33,7 +33,7 @@ my %default = (
     respawn_delay       => 0.1, respawn_delay_max => 30, crash_limit => 5, crash_window => 10, start_method => 'fork',
     spawn_fallback      => 1, reuseport           => 0, backlog      => 1024,
 );
-my @none = qw(status_file pid_file name user group worker loop on_worker_started on_worker_ready on_worker_exited
+my @none = qw(status_file pid_file trace_file name user group worker loop on_worker_started on_worker_ready on_worker_exited
     on_worker_stuck on_event);
 
 checked(listen => [ '127.0.0.1:0', 'unix:/a' ]);    # loads what it needs
