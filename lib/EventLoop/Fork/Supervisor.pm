@@ -70,7 +70,7 @@ sub listeners  { return map { $_->socket } @{ $_[0]{listeners} } }
 
 sub run {
     my ($self) = @_;
-    $self->start;
+    $self->start unless $self->{is_running};
     $self->{is_in_run} = 1;
     $self->_adapter->run while $self->{is_running};
     $self->{is_in_run} = 0;
@@ -414,6 +414,7 @@ sub _on_exit {
     $handle->_read_last_words;
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
+    $self->{board}->set_row($berth, reason => $handle->exit_reason, exited => _now()) if $self->{board};
     return $self->_feed('EXITED', berth => $berth, wait_status => $wait_status);
 }
 
@@ -681,7 +682,7 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
 
     my $exit_code = $supervisor->run;
 
-Starts it, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
+Starts it, unless C<start> has, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
 no worker is left.
 
 =head2 start
