@@ -100,6 +100,7 @@ sub start {
         die $error;    ## no critic (RequireCarping): an object, thrown on
     }
     $self->{is_running} = 1;
+    $0 = "$self->{options}{name}: supervisor" if defined $self->{options}{name};    ## no critic (LocalizedPunctuationVars)
     $self->_feed('START');
     return $self;
 }
@@ -648,7 +649,7 @@ C<fork>.
 
 =item C<status_file>, C<pid_file>, C<name>
 
-The scoreboard that C<evfork status> reads, mode 0600; a file with the pid; a name for the log.
+The scoreboard that C<evfork status> reads, mode 0600; a file with the pid; a name for the log and for C<ps>.
 
 =item C<on_event>, C<on_worker_started>, C<on_worker_ready>, C<on_worker_exited>, C<on_worker_stuck>
 

@@ -40,6 +40,8 @@ sub _begin {
         on_stop        => [],
     }, $class;
     close delete $supervisor->{bell};
+    $0 = "$self->{options}{name}: worker $self->{slot}"    ## no critic (LocalizedPunctuationVars)
+        if defined $self->{options}{name};
     $self->{board}->attach($self->{berth});
     EventLoop::Fork::_examine_install();
     $self->_follow_signals;

@@ -262,7 +262,8 @@ sub _code {
         && ((reftype($value) // '') eq 'CODE' || blessed($value) && overload::Method($value, '&{}')) ? $value : undef;
 }
 
-sub _object { return blessed $_[1] ? $_[1] : undef }
+# Or the name of a class: the loop of a family that has no object.
+sub _object { return blessed $_[1] || (defined $_[1] && !ref $_[1] && $_[1] =~ /\A\w+(?:::\w+)*\z/) ? $_[1] : undef }
 
 # ---- What is accepted, in words -------------------------------------------------------------------------------------
 
