@@ -44,7 +44,8 @@ sub results_of {
 my @names = map { $_->{name} } EventLoop::Fork::Test::Adapter::adapter_tests()
     if require EventLoop::Fork::Test::Adapter;
 
-results_of('ToyLoop::Adapter', 'fork');    # a process keeps a descriptor from its first fork on
+# A process keeps a descriptor from its first fork on, and another one from the first signal that it watches.
+results_of('ToyLoop::Adapter', 'fork', 'unwatch_signal');
 my @before = open_fds();
 is(results_of('ToyLoop::Adapter'), { map { $_ => 'passes' } @names }, 'a good adapter passes all');
 is([ open_fds() ], \@before, 'and leaves no descriptor');
@@ -61,6 +62,8 @@ my %breaks = (
     'ToyLoop::Hasty'     => [qw(time)],
     'ToyLoop::Stubborn'  => [qw(unwatch_time)],
     'ToyLoop::Impatient' => [qw(run)],
+    'ToyLoop::Late'      => [qw(signal)],
+    'ToyLoop::Keeping'   => [qw(unwatch_signal)],
     'ToyLoop::Clinging'  => [qw(renew)],
     'ToyLoop::Broken'    => [qw(child_loop in_callback generations)],
     'ToyLoop::Fragile'   => [qw(stale)],

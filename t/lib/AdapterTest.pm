@@ -92,7 +92,7 @@ PROGRAM
             my @failed = $output =~ /^(\s*not ok.*)/mg;
             is(\@failed, [], 'no test fails');
             my $passed = () = $output =~ /^ok/mg;
-            is($passed, 15, 'all are run');
+            is($passed, 19, 'all are run');
             is($status, 0, 'the process ends well');
         }
     );

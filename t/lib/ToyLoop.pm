@@ -138,6 +138,18 @@ sub run {
     return $self->SUPER::run;
 }
 
+package ToyLoop::Late;         # calls for a signal at its leisure
+our @ISA = ('ToyLoop::Adapter');
+
+sub watch_signal {
+    my ($self, $name, $code) = @_;
+    return $self->SUPER::watch_signal($name, sub { $self->watch_time($ENV{EVF_TEST_SLOW} ? 3 : 0.3, $code) });
+}
+
+package ToyLoop::Keeping;      # unwatches no signal
+our @ISA = ('ToyLoop::Adapter');
+sub unwatch_signal { return }
+
 package ToyLoop::Clinging;     # does nothing in a child
 our @ISA = ('ToyLoop::Adapter');
 sub renew          { return }

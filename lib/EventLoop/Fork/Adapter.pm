@@ -14,7 +14,7 @@ use EventLoop::Fork::Loop ();
 use Fcntl                 ();
 use IO::Handle            ();
 use POSIX                 ();
-use Scalar::Util          qw(weaken);
+use Scalar::Util          qw(refaddr weaken);
 
 # In the order of choice: a family comes before those that it may stand on.
 my @FAMILIES = (
@@ -158,6 +158,7 @@ sub _in_child {
             _attempt($class, 'renew', sub { $class->renew($value) });
         }
     }
+    _attempt(__PACKAGE__, '_signals_in_child', sub { _signals_in_child($mode, \%is_kept) });
     return;
 }
 
@@ -233,15 +234,164 @@ sub _renew_pipe {
     return;
 }
 
+# A loop in C does not come back for a handler in %SIG. So the handler is in %SIG, and each loop that somebody watches
+# signals through also watches a descriptor that is readable when a signal has come: perl's handlers run in that callback.
+my %signals;    # name => { handler, before: what was in %SIG, watches: { id => watch } }
+my %drains;     # loop => { adapter, family, count, handle, io }
+
+sub watch_signal {
+    my ($self, $name, $code) = @_;
+    EventLoop::Fork::Loop::_check_code('watch_signal', code => $code);
+    _check_signal($name);
+    $self->_start_drain;
+    my $signal = $signals{$name} ||= { watches => {} };
+    my $watch  = { name => $name, code => $code, family => $self->family, loop => $self->_loop_name };
+    my $id     = $self->_hold($watch);
+    $signal->{watches}{$id} = $watch;
+    _catch($signal, $name) unless _is_in_force($name, $signal);
+    return $id;
+}
+
+sub unwatch_signal {
+    my ($self, $id) = @_;
+    my $watch = $self->_release($id) or return;
+    _forget_watch($id, $watch);
+    _stop_drain($watch->{loop});
+    return;
+}
+
+sub _check_signal {
+    my ($name) = @_;
+    return if defined $name && $name !~ /\A(?:ZERO|KILL|STOP|SEGV|BUS|ILL|FPE)\z/ && grep { $_ eq $name } @signal_names;
+    my $text = defined $name ? "'$name'" : 'undef';
+    return _refuse('EVF_ESIGNAL', 'watch_signal', $name, "not a signal that can be caught: $text");
+}
+
+sub _catch {
+    my ($signal, $name) = @_;
+    my $watches = $signal->{watches};
+    $signal->{before} = $SIG{$name};
+    $signal->{handler} ||= sub {
+        for my $id (sort { $a <=> $b } keys %$watches) {
+            $watches->{$id}{code}->() if $watches->{$id};
+        }
+    };
+    $SIG{$name} = $signal->{handler};    ## no critic (LocalizedPunctuationVars): until it is unwatched
+    return;
+}
+
+sub _forget_watch {
+    my ($id, $watch) = @_;
+    my $name   = $watch->{name};
+    my $signal = $signals{$name} or return;
+    delete $signal->{watches}{$id};
+    return if %{ $signal->{watches} };
+    delete $signals{$name};
+    _put_back($name, $signal->{before}) if _is_in_force($name, $signal);
+    return;
+}
+
+# Who has set another handler since keeps it.
+sub _is_in_force {
+    my ($name, $signal) = @_;
+    return $signal->{handler} && ref $SIG{$name} && refaddr $SIG{$name} == refaddr $signal->{handler};
+}
+
+sub _put_back {
+    my ($name, $before) = @_;
+    $SIG{$name} = defined $before && length $before ? $before : 'DEFAULT';    ## no critic (LocalizedPunctuationVars)
+    return;
+}
+
+sub _loop_name {
+    my ($self) = @_;
+    my $loop = $self->loop;
+    return $self->family . ' ' . (ref $loop ? refaddr $loop : $loop);
+}
+
+# A copy that does not keep the loop.
+sub _loosely {
+    my ($self) = @_;
+    my $adapter = bless {%$self}, ref $self;
+    weaken $adapter->{loop} if ref $adapter->{loop};
+    return $adapter;
+}
+
+sub _start_drain {
+    my ($self) = @_;
+    my $name   = $self->_loop_name;
+    my $drain  = $drains{$name};
+    # Another loop had the address before.
+    delete $drains{$name}, undef $drain if $drain && ref $self->{loop} && !defined $drain->{adapter}{loop};
+    if (!$drain) {
+        $drain = { adapter => $self->_loosely, family => $self->family, count => 0 };
+        _open_drain($drain);
+        $drains{$name} = $drain;
+    }
+    $drain->{count}++;
+    return;
+}
+
+# The loop gets a duplicate: the descriptor itself is the core's.
+sub _open_drain {
+    my ($drain) = @_;
+    my $fd = EventLoop::Fork::_signal_fd();
+    open my $handle, '<&', $fd or die "dup: $!\n";    ## no critic (BriefOpen): open while it is watched
+    $drain->{handle} = $handle;
+    $drain->{io}     = $drain->{adapter}->watch_io($handle, sub { EventLoop::Fork::_signal_fd_clear() });
+    return;
+}
+
+sub _close_drain {
+    my ($drain) = @_;
+    my $adapter = $drain->{adapter};
+    $adapter->unwatch_io($drain->{io}) if defined $drain->{io} && defined $adapter->{loop};
+    delete @$drain{qw(io handle)};
+    return;
+}
+
+sub _stop_drain {
+    my ($name) = @_;
+    my $drain = $drains{$name} or return;
+    return if --$drain->{count} > 0;
+    delete $drains{$name};
+    _close_drain($drain);
+    return;
+}
+
+# In a child the watches of a loop that goes on go on, on a descriptor of its own; the others are gone.
+sub _signals_in_child {
+    my ($mode, $is_kept) = @_;
+    my $goes_on = sub { $mode eq 'raw' || $is_kept->{ $_[0]{family} } };
+    for my $name (keys %signals) {
+        my $signal  = $signals{$name};
+        my $watches = $signal->{watches};
+        for my $id (grep { !$goes_on->($watches->{$_}) } keys %$watches) {
+            _forget_watch($id, __PACKAGE__->_release($id));
+        }
+        # Handlers of the parent were taken out.
+        $SIG{$name} = $signal->{handler}    ## no critic (LocalizedPunctuationVars)
+            if %$watches && $mode ne 'raw' && !_is_in_force($name, $signal);
+    }
+    for my $name (keys %drains) {
+        my $drain = $drains{$name};
+        if (!$goes_on->($drain)) {
+            __PACKAGE__->_freeze(delete $drains{$name});
+            next;
+        }
+        _close_drain($drain);
+        _open_drain($drain) if defined $drain->{adapter}{loop};
+    }
+    return;
+}
+
 # The end of a child through a loop that can watch descriptors and time. Without a process descriptor it is looked for
 # again and again, less and less often. In a forked child of this process the watch is nobody's.
 my ($shortest_look, $longest_look) = (0.005, 0.2);
 
 sub watch_process {
     my ($self, $pid, $fd, $code) = @_;
-    my $adapter = bless {%$self}, ref $self;
-    weaken $adapter->{loop} if ref $adapter->{loop};
-    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $adapter };
+    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $self->_loosely };
     $process->{id} = $self->_hold($process, 1);
     $process->{ev} = _ask_ev($process) if exists $INC{'EV.pm'};
     if (defined $fd) {
@@ -488,6 +638,24 @@ is a process descriptor and is taken over. In a forked child the watch does noth
 =head2 unwatch_process
 
     $adapter->unwatch_process($id);
+
+=head2 watch_signal
+
+    my $id = $adapter->watch_signal(TERM => $code);
+
+The base class has it. Calls the code, without arguments, when the signal has come, also while the loop waits in C; perl's
+own handlers are late there. Meanwhile C<$SIG{TERM}> is a handler of ours. A signal may be watched several times, through
+several loops. A name that is no signal, or one that cannot be caught, is C<EVF_ESIGNAL>. The watch does not end with the
+adapter object. In the child of a fork through us it is gone, unless the loop goes on there.
+
+It needs nothing of the loop but C<watch_io>: of a descriptor that is readable when a signal has come that has a handler
+in C<%SIG>. So while something is watched, all other handlers in C<%SIG> are prompt in that loop, too.
+
+=head2 unwatch_signal
+
+    $adapter->unwatch_signal($id);
+
+The last one puts back what was in C<%SIG> before, unless somebody has set another handler since.
 
 =head1 SEE ALSO
 

@@ -263,6 +263,29 @@ sub unwatch_time {
     return;
 }
 
+# Beside what the program itself has attached. Most of these loops wait in C, and call a handler when that is over: by
+# themselves, after a second. They leave nothing in %SIG, whatever was there before.
+sub _catch_signal {
+    my ($self, $signal, $code) = @_;
+    my $name = $signal->{name};
+    @$signal{qw(before was_attached)} = ($SIG{$name}, exists $self->{loop}{sigattaches}{$name});
+    $signal->{attachment} = $self->{loop}->attach_signal($name, $code);
+    return if $self->{loop}->isa(_OURS);
+    $self->_start_drain;
+    $signal->{drain} = $self->_loop_name;
+    return;
+}
+
+sub _release_signal {
+    my ($self, $signal) = @_;
+    my ($name, $before) = @$signal{qw(name before)};
+    $signal->{loop}->detach_signal($name, $signal->{attachment});
+    EventLoop::Fork::Adapter::_stop_drain($signal->{drain}) if defined $signal->{drain};
+    return if $signal->{was_attached} || length($SIG{$name} // '') && $SIG{$name} ne 'DEFAULT';
+    EventLoop::Fork::Adapter::_put_back($name, $before);
+    return;
+}
+
 # The one that IO::Async->new gives in this process, if it is of the class.
 sub loop_for_child {
     my ($self, $keep) = @_;
@@ -338,7 +361,7 @@ Those of L<EventLoop::Fork::Adapter>.
 
 =head2 renew, rearm, loop_for_child
 
-=head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
+=head2 watch_io, unwatch_io, watch_time, unwatch_time, watch_signal, unwatch_signal, run, stop
 
 =head1 SEE ALSO
 

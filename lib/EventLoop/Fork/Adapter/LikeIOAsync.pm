@@ -10,6 +10,9 @@ our $VERSION = '0.001';
 
 use parent 'EventLoop::Fork::Adapter';
 
+use EventLoop::Fork::Loop ();
+use Scalar::Util          qw(refaddr weaken);
+
 sub watch_io {
     my ($self, $handle, $code) = @_;
     $self->{loop}->watch_io(handle => $handle, on_read_ready => $code);
@@ -22,6 +25,49 @@ sub unwatch_io {
     $self->{loop}->unwatch_io(handle => $handle, on_read_ready => 1);
     return;
 }
+
+# Several watches are one of the loop's, which has one for each signal.
+my %signals;    # loop and name => { watches: { id => code }, before: what was in %SIG }
+
+sub watch_signal {
+    my ($self, $name, $code) = @_;
+    EventLoop::Fork::Loop::_check_code('watch_signal', code => $code);
+    EventLoop::Fork::Adapter::_check_signal($name);
+    my $loop = $self->{loop};
+    my $key  = refaddr($loop) . " $name";
+    delete $signals{$key} if $signals{$key} && !defined $signals{$key}{loop};    # another loop had the address
+    my $signal = $signals{$key} || { name => $name, watches => {}, loop => $loop };
+    if (!$signals{$key}) {
+        weaken $signal->{loop};
+        my $watches = $signal->{watches};
+        $self->_catch_signal(
+            $signal,
+            sub {
+                for my $id (sort { $a <=> $b } keys %$watches) {
+                    $watches->{$id}->() if $watches->{$id};
+                }
+            }
+        );
+        $signals{$key} = $signal;
+    }
+    my $id = $self->_hold({ key => $key });
+    $signal->{watches}{$id} = $code;
+    return $id;
+}
+
+sub unwatch_signal {
+    my ($self, $id) = @_;
+    my $watch  = $self->_release($id)      or return;
+    my $signal = $signals{ $watch->{key} } or return;
+    delete $signal->{watches}{$id};
+    return if %{ $signal->{watches} };
+    delete $signals{ $watch->{key} };
+    $self->_release_signal($signal) if defined $signal->{loop};
+    return;
+}
+
+sub _catch_signal { my ($self, $signal, $code) = @_; $self->{loop}->watch_signal($signal->{name}, $code); return }
+sub _release_signal { my ($self, $signal) = @_; $signal->{loop}->unwatch_signal($signal->{name}); return }
 
 sub run  { $_[0]{loop}->run;  return }
 sub stop { $_[0]{loop}->stop; return }
@@ -42,7 +88,7 @@ The base of L<EventLoop::Fork::Adapter::Native> and L<EventLoop::Fork::Adapter::
 
 Those of L<EventLoop::Fork::Adapter>.
 
-=head2 watch_io, unwatch_io, run, stop
+=head2 watch_io, unwatch_io, watch_signal, unwatch_signal, run, stop
 
 =head1 SEE ALSO
 

@@ -11,10 +11,12 @@ our $VERSION = '0.001';
 use Carp                                  qw(croak);
 use EventLoop::Fork                       ();
 use EventLoop::Fork::Adapter              ();
-use EventLoop::Fork::Test::Loop::Children qw(guarded leave say_words words_of);
-use EventLoop::Fork::Test::Loop::Helpers  qw(EVENT_BOUND give is is_list now ok pipe_pair take);
-use Exporter                              qw(import);
-use Test::More                            ();
+use EventLoop::Fork::Test::Loop::Children qw(guarded leave reap say_words words_of);
+use EventLoop::Fork::Test::Loop::Helpers  qw(EVENT_BOUND PROMPT_BOUND give is is_list now ok pause pipe_pair
+    take);
+use Exporter   qw(import);
+use POSIX      ();
+use Test::More ();
 
 our @EXPORT    = qw(run_adapter_tests);
 our @EXPORT_OK = qw(run_adapter_tests adapter_tests);
@@ -218,6 +220,149 @@ contract run => 'run blocks until stop, and may be run again' => sub {
     $adapter->watch_time(0, sub { $fired++; $adapter->stop });
     $adapter->run;
     is($fired, 2, 'a second run, too');
+};
+
+# Sends a signal to this process when it has had time to wait, and tells when. It ends when it is told, because its end
+# would wake a loop.
+sub sender {
+    my ($signal) = @_;
+    my ($release, $released) = pipe_pair();
+    my ($reader, $writer)    = pipe_pair();
+    my $parent = $$;
+    my $pid    = fork;
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        $SIG{$_} = 'DEFAULT' for $signal, 'ALRM';    ## no critic (LocalizedPunctuationVars)
+        alarm 3 * $bound;
+        close $released;
+        pause(QUIET);
+        give($writer, now() . "\n");
+        kill $signal => $parent;
+        sysread $release, my $byte, 1;
+        POSIX::_exit(0);
+    }
+    close $_ for $release, $writer;
+    return sub {
+        my $sent = take($reader);
+        close $released;
+        reap($pid);
+        return $sent;
+    };
+}
+
+contract signal => 'a signal that is watched calls back at once, also in a loop that waits for nothing else' => sub {
+    my $arrived;
+    my $id     = $adapter->watch_signal(USR1 => sub { $arrived = now(); $adapter->stop });
+    my $safety = $adapter->watch_time($bound, sub { $adapter->stop });
+    my $lateness;
+    # A busy machine may be late itself; a loop that is late is so each time.
+    for (1 .. 5) {
+        undef $arrived;
+        my $end = sender('USR1');
+        $adapter->run;
+        my $sent = $end->();
+        $lateness = defined $arrived ? $arrived - $sent : $bound;
+        last if $lateness < PROMPT_BOUND / 8;
+    }
+    ok($lateness < PROMPT_BOUND / 8, "it was late by $lateness s");
+    $adapter->unwatch_time($safety);
+    my @called;
+    my @ids = map {
+        my $name = $_;
+        $adapter->watch_signal(USR1 => sub { push @called, $name })
+    } 'second', 'third';
+    undef $arrived;
+    kill USR1 => $$;
+    ok(wait_until(sub { $arrived && @called >= 2 }), 'several watches of a signal are called');
+    is_list(\@called, [qw(second third)], 'in their order');
+    $adapter->unwatch_signal($_) for $id, @ids;
+};
+
+contract unwatch_signal => 'what a signal did before it was watched, it does afterwards' => sub {
+    my ($before, $one, $other) = (0, 0, 0);
+    my $handler = sub { $before++ };
+    local $SIG{USR1} = $handler;
+    my $first  = $adapter->watch_signal(USR1 => sub { $one++ });
+    my $second = $adapter->watch_signal(USR1 => sub { $other++ });
+    kill USR1 => $$;
+    ok(wait_until(sub { $one && $other }), 'watched twice');
+    $adapter->unwatch_signal($first);
+    kill USR1 => $$;
+    ok(wait_until(sub { $other == 2 }), 'watched once');
+    $adapter->unwatch_signal($second);
+    kill USR1 => $$;
+    run_for(0);
+    is("$before $one $other", '1 1 2', 'unwatched');
+    ok(ref $SIG{USR1} && $SIG{USR1} == $handler, 'what was in %SIG is back');
+    $adapter->unwatch_signal($second);
+    ok(ref $SIG{USR1} && $SIG{USR1} == $handler, 'unwatched again it stays');
+    local $SIG{USR2} = 'IGNORE';
+    $adapter->unwatch_signal($adapter->watch_signal(USR2 => sub { }));
+    is($SIG{USR2}, 'IGNORE', 'so does one that was ignored');
+
+    for my $name ('NONE', 'KILL', undef) {
+        my $error = eval {
+            $adapter->watch_signal($name => sub { });
+            1;
+        } ? 'none' : $@;
+        is(ref $error && $error->name, 'EVF_ESIGNAL', 'refused: ' . (defined $name ? $name : 'undef'));
+    }
+};
+
+contract signal_in_child =>
+    'a watch of a signal is not for a child, which may have its own; that of the parent goes on' => sub {
+    my $called = 0;
+    my $id     = $adapter->watch_signal(USR1 => sub { $called++ });
+    my @words  = child_says(sub {
+        my ($own) = @_;
+        my $heard = 0;
+        local $SIG{USR2} = sub { };
+        my $own_id = $own->watch_signal(USR1 => sub { $heard++ });
+        kill USR1 => $$;
+        my $is_well = wait_until(sub { $heard }, $own);
+        $own->unwatch_signal($own_id);
+        local $SIG{USR1} = sub { $heard = 'late' };
+        $adapter->unwatch_signal($id);
+        kill USR1 => $$;
+        run_for(0, $own);
+        return ($is_well ? 'heard' : 'not heard', $heard, "parent's $called");
+    });
+    is_list(\@words, [ 'heard', 'late', "parent's 0" ], 'in the child');
+    run_for(QUIET);
+    is($called, 0, 'the parent does not hear of it');
+    kill USR1 => $$;
+    ok(wait_until(sub { $called }), 'the parent hears its own');
+    $adapter->unwatch_signal($id);
+    };
+
+contract signal_kept => 'in a child of a raw fork a watch of a signal goes on; that of the parent, too' => sub {
+    my $called = 0;
+    my $id     = $adapter->watch_signal(USR1 => sub { $called++; $adapter->stop });
+    run_for(0);
+    my ($reader, $writer) = pipe_pair();
+    my $pid = fork;
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        alarm 3 * $bound;
+        my @words;
+        eval {
+            my $end = sender('USR1');
+            $adapter->run;
+            my $lateness = now() - $end->();
+            @words = ("called $called", $lateness < $bound / 2 ? 'in time' : "late by $lateness");
+            1;
+        } or @words = ("died: $@");
+        leave($writer, @words);
+    }
+    close $writer;
+    is_list([ words_of($pid, $reader) ], [ 'called 1', 'in time' ], 'in the child');
+    run_for(QUIET);
+    is($called, 0, 'the parent does not hear of it');
+    my $end = sender('USR1');
+    $adapter->run;
+    $end->();
+    is($called, 1, 'the parent hears its own');
+    $adapter->unwatch_signal($id);
 };
 
 contract fork => 'the end of a child arrives once, with its status, through the loop' => sub {
@@ -498,6 +643,22 @@ An unwatched timer does not fire.
 =item run
 
 C<run> blocks until C<stop>, and may be run again.
+
+=item signal
+
+A signal that is watched calls back at once, also in a loop that waits for nothing else.
+
+=item unwatch_signal
+
+What a signal did before it was watched, it does afterwards.
+
+=item signal_in_child
+
+A watch of a signal is not for a child, which may have its own; that of the parent goes on.
+
+=item signal_kept
+
+In a child of a raw fork a watch of a signal goes on; that of the parent, too.
 
 =item fork
 
