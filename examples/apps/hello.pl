@@ -12,8 +12,7 @@ my ($greeting) = @ARGV ? "@ARGV" : 'hello';
 
 sub {
     my ($worker) = @_;
-    my $loop     = $worker->loop;
-    my $answered = $worker->counter('hellos');
+    my $loop = $worker->loop;
     my %request;    # by connection: what has come so far
     my $is_stopping;
 
@@ -34,7 +33,6 @@ sub {
         my $body = "$greeting from process $$, slot " . $worker->slot . ', generation ' . $worker->generation . "\n";
         syswrite $client, join "\r\n", 'HTTP/1.1 200 OK', 'Content-Type: text/plain', 'Content-Length: ' . length $body,
             'Connection: close', '', $body;
-        $answered->add(1);
         $close->($client);
     };
     for my $listener ($worker->listeners) {

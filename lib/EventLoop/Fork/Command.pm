@@ -102,7 +102,7 @@ sub options {
     my ($self, $specification, @arguments) = @_;
     my %options;
     my @problems;
-    my $parser = Getopt::Long::Parser->new(config => [qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute)]);
+    my $parser = Getopt::Long::Parser->new(config => [qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute prefix_pattern=--|-)]);
     {
         local $SIG{__WARN__} = sub { push @problems, $_[0] };
         $parser->getoptionsfromarray(\@arguments, \%options, @$specification);

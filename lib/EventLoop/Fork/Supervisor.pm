@@ -72,7 +72,7 @@ sub listeners  { return map { $_->socket } @{ $_[0]{listeners} } }
 
 sub run {
     my ($self) = @_;
-    $self->start;
+    $self->start unless $self->{is_running};
     $self->{is_in_run} = 1;
     $self->_adapter->run while $self->{is_running};
     $self->{is_in_run} = 0;
@@ -428,7 +428,7 @@ sub _on_exit {
     my $berth = $handle->{berth};
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
-    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason);
+    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
     return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);
@@ -705,7 +705,7 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
 
     my $exit_code = $supervisor->run;
 
-Starts it, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
+Starts it, unless C<start> has, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
 no worker is left.
 
 =head2 start

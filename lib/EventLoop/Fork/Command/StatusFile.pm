@@ -77,7 +77,7 @@ sub to_write {
     $name = clean($name);
     _remove_stale($folder, $name);
     my $path = "$folder/$name$SUFFIX";
-    return owner_of($path) ? "$folder/$name-$$$SUFFIX" : $path;
+    return owner_of($path) ? "$folder/$name-$$" . $SUFFIX : $path;
 }
 
 # The other names are not used again.
@@ -131,7 +131,7 @@ sub _find_only {
     return $living[0] if @living == 1;
     if (@living) {
         EventLoop::Fork::Command::fail(
-            'several supervisors run; say which: ' . join(', ', map { name_of($_) } @living));
+            'several supervisors run; say which: ' . join(', ', sort map { name_of($_) } @living));
     }
     # What the last one left is more of an answer than nothing.
     my ($latest) = sort { (stat $b)[9] <=> (stat $a)[9] } grep { defined owner_of($_) } @files;
