@@ -44,7 +44,7 @@ sub _labels {
     my (@pairs) = @_;
     my @labels;
     while (my ($name, $value) = splice @pairs, 0, 2) {
-        $value = '' unless defined $value;
+        next unless defined $value;
         $value =~ s/([\\"\n])/$1 eq "\n" ? '\\n' : "\\$1"/ge;
         push @labels, qq($name="$value");
     }
