@@ -90,13 +90,13 @@ struct field {
     enum kind kind;
     unsigned short count; /* elements of an array; 0: none */
     unsigned short shown; /* of them; texts: without the empty ones at the end */
-    bool is_fixed;        /* says what the layout is */
+    bool is_fixed;        /* not to be set from outside */
 };
 
 #define ONE(type, member, name, kind, is_fixed)                                                                        \
     { name, offsetof(struct type, member), sizeof(((struct type *)NULL)->member), kind, 0, 0, is_fixed }
-#define MANY(type, member, kind, count, shown)                                                                         \
-    { #member, offsetof(struct type, member), sizeof(((struct type *)NULL)->member[0]), kind, count, shown, false }
+#define MANY(type, member, kind, count, shown, is_fixed)                                                               \
+    { #member, offsetof(struct type, member), sizeof(((struct type *)NULL)->member[0]), kind, count, shown, is_fixed }
 #define HEADER(member, kind) ONE(evf_scoreboard_header, member, #member, kind, false)
 #define FIXED(member, kind) ONE(evf_scoreboard_header, member, #member, kind, true)
 #define HEADER_TIME(name) ONE(evf_scoreboard_header, name##_ns, #name, FIELD_TIME, false)
@@ -118,8 +118,10 @@ static const struct field header_fields[] = {
     HEADER(wanted_workers, FIELD_U32),
     HEADER(breaker_is_open, FIELD_FLAG),
     HEADER(exit_code, FIELD_I32),
-    MANY(evf_scoreboard_header, starts, FIELD_U64, 16, EVF_CAUSE_COUNT),
-    MANY(evf_scoreboard_header, counter_names, FIELD_TEXT, EVF_SCOREBOARD_COUNTERS, 0),
+    MANY(evf_scoreboard_header, starts, FIELD_U64, 16, EVF_CAUSE_COUNT, false),
+    FIXED(past_requests, FIELD_U64),
+    MANY(evf_scoreboard_header, past_counters, FIELD_I64, EVF_SCOREBOARD_COUNTERS, EVF_SCOREBOARD_COUNTERS, true),
+    MANY(evf_scoreboard_header, counter_names, FIELD_TEXT, EVF_SCOREBOARD_COUNTERS, 0, true),
     HEADER(info, FIELD_TEXT),
 };
 
@@ -141,7 +143,7 @@ static const struct field row_fields[] = {
     ROW(requests_done, FIELD_U64),
     ROW(is_ready, FIELD_FLAG),
     ROW(has_place, FIELD_FLAG),
-    MANY(evf_scoreboard_row, counters, FIELD_I64, EVF_SCOREBOARD_COUNTERS, EVF_SCOREBOARD_COUNTERS),
+    MANY(evf_scoreboard_row, counters, FIELD_I64, EVF_SCOREBOARD_COUNTERS, EVF_SCOREBOARD_COUNTERS, false),
     ROW(place, FIELD_TEXT),
     ROW(error, FIELD_TEXT),
     ROW(reason, FIELD_TEXT),

@@ -3,8 +3,36 @@
 
 #include "glue_machine.h"
 
-struct evf_supervisor *machine_of(pTHX_ SV *self) {
-    return INT2PTR(struct evf_supervisor *, SvIV(SvRV(self)));
+struct glue_machine *machine_of(pTHX_ SV *self) {
+    return INT2PTR(struct glue_machine *, SvIV(SvRV(self)));
+}
+
+static void write_line(int fd, char *text, int length) {
+    if (length < 0) return;
+    text[length] = '\n';
+    const ssize_t written = write(fd, text, (size_t)length + 1);
+    PERL_UNUSED_VAR(written);
+}
+
+SV *machine_new(pTHX_ const char *class_name, const struct evf_supervisor_options *options, int trace_fd) {
+    struct evf_supervisor *supervisor;
+    const int rc = evf_supervisor_new(options, &supervisor);
+    if (rc < 0) glue_throw(aTHX_ rc, "new", NULL, "the options of the machine: %s", evf_error_text(rc));
+    struct glue_machine *machine;
+    Newx(machine, 1, struct glue_machine);
+    machine->supervisor = supervisor;
+    machine->trace_fd = trace_fd;
+    if (trace_fd >= 0) {
+        char text[EVF_TRACE_LINE_MAX + 1];
+        write_line(trace_fd, text, evf_supervisor_trace_format_options(options, text, EVF_TRACE_LINE_MAX));
+    }
+    return sv_setref_pv(newSV(0), class_name, machine);
+}
+
+void machine_trace(const struct glue_machine *machine, const struct evf_supervisor_event *event, int64_t now_ns) {
+    char text[EVF_TRACE_LINE_MAX + 1];
+    if (machine->trace_fd < 0) return;
+    write_line(machine->trace_fd, text, evf_supervisor_trace_format(event, now_ns, text, EVF_TRACE_LINE_MAX));
 }
 
 void machine_store(pTHX_ HV *hash, const char *name, SV *value) {

@@ -8,7 +8,16 @@
 #pragma GCC visibility push(hidden) /* nobody outside of this object */
 #endif
 
-struct evf_supervisor *machine_of(pTHX_ SV *self);
+/* Owned by the Perl object. */
+struct glue_machine {
+    struct evf_supervisor *supervisor;
+    int trace_fd; /* where each event is written before it is taken; -1: nowhere. The caller's to close */
+};
+
+struct glue_machine *machine_of(pTHX_ SV *self);
+SV *machine_new(pTHX_ const char *class_name, const struct evf_supervisor_options *options, int trace_fd);
+/* One line is one write. What cannot be written is lost: a full disk must not stop a server. */
+void machine_trace(const struct glue_machine *machine, const struct evf_supervisor_event *event, int64_t now_ns);
 void machine_store(pTHX_ HV *hash, const char *name, SV *value);
 NV machine_number(pTHX_ HV *hash, const char *name);       /* 0 if it is not there */
 int64_t machine_duration(pTHX_ HV *hash, const char *name); /* seconds there; nanoseconds here */

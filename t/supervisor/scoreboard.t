@@ -49,12 +49,12 @@ subtest 'what is set is read' => sub {
     my %header = (
         supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, pool_state => 2, workers => 3,
         generation     => 4, wanted_workers => 6, breaker_is_open => 1, exit_code => -1, starts   => [ 1 .. 13 ],
-        counter_names  => [ 'hits', 'möglich' ], info => '{"name":"Ü€"}',
+        info => '{"name":"Ü€"}',
     );
     $board->set_header(%header);
     my $got = $board->header;
     is($got->{beat}, float(12345.678), 'a time');
-    delete @$got{qw(version header_bytes row_bytes rows)};
+    delete @$got{qw(version header_bytes row_bytes rows past_requests past_counters counter_names)};
     $got->{beat} = $header{beat};
     is($got, \%header, 'all of the header');
     my %row = (
@@ -73,8 +73,14 @@ subtest 'what is set is read' => sub {
     $board->clear_row(1);
     my $row = $board->row(1);
     is([ grep { !ref $row->{$_} && $row->{$_} } sort keys %$row ], [ 'exited', 'reason' ], 'cleared');
-    $board->set_header(counter_names => [ 'x' x 40 ]);
-    is($board->header->{counter_names}, [ 'x' x 31 ], 'a name is cut, too');
+    is([ @{ $board->header }{qw(past_requests past_counters)} ], [ 14, [ 7, (0) x 15 ] ], 'its numbers are kept');
+    is([ map { $board->counter_index($_) } qw(hits misses hits) ], [ 0, 1, 0 ], 'counters are found by name, or made');
+    is($board->header->{counter_names}, [qw(hits misses)], 'and everybody can see the names');
+    for my $name ('', 'x' x 32) {
+        like(dies { $board->counter_index($name) }, qr/a counter's name has 1 to 31 bytes, not '$name'/, 'no name of one');
+    }
+    $board->counter_index("number $_") for 2 .. 15;
+    like(dies { $board->counter_index('one too many') }, qr/no counter is left for 'one too many': there are 16/, 'full');
 };
 
 subtest 'what is wrong' => sub {

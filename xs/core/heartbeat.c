@@ -62,6 +62,7 @@ void evf_heartbeat_request_done(void) {
     if (row == NULL) return;
     const uint64_t done = __atomic_add_fetch(&row->requests_done, 1, __ATOMIC_RELAXED);
     if (EVF_SCOREBOARD_GET(row->turns) == 0 && done >= EVF_SCOREBOARD_GET(row->requests_started)) evf_heartbeat_idle();
+    if (done == EVF_SCOREBOARD_GET(row->requests_max)) evf_heartbeat_ring(); /* a replacement is due */
 }
 
 /* ---- The bell ----------------------------------------------------------------------------------------------- */

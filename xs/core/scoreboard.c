@@ -356,9 +356,16 @@ struct evf_scoreboard_row *evf_scoreboard_row(struct evf_scoreboard *board, unsi
     return (struct evf_scoreboard_row *)(void *)((char *)board->header + HEADER_BYTES + row * ROW_BYTES);
 }
 
+static void keep_numbers(struct evf_scoreboard_header *header, const struct evf_scoreboard_row *row) {
+    (void)__atomic_fetch_add(&header->past_requests, EVF_SCOREBOARD_GET(row->requests_done), __ATOMIC_RELAXED);
+    for (size_t i = 0; i < EVF_SCOREBOARD_COUNTERS; i++)
+        (void)__atomic_fetch_add(&header->past_counters[i], EVF_SCOREBOARD_GET(row->counters[i]), __ATOMIC_RELAXED);
+}
+
 void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned number) {
     struct evf_scoreboard_row *row = evf_scoreboard_row(board, number);
     if (row == NULL) return;
+    keep_numbers(board->header, row);
     EVF_SCOREBOARD_SET(row->pid, 0);
     EVF_SCOREBOARD_SET(row->slot, 0);
     EVF_SCOREBOARD_SET(row->generation, 0);
@@ -378,6 +385,33 @@ void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned number) {
     for (size_t i = 0; i < EVF_SCOREBOARD_COUNTERS; i++) EVF_SCOREBOARD_SET(row->counters[i], 0);
     evf_scoreboard_set_text(row->place, sizeof row->place, "", 0);
     evf_scoreboard_set_text(row->error, sizeof row->error, "", 0);
+}
+
+enum { NAME_FREE, NAME_CLAIMED, NAME_WRITTEN };
+
+/* True if the counter has that name, or has got it now. A process that dies between claim and name costs one counter. */
+static bool take_counter(struct evf_scoreboard_header *header, size_t i, const char *name) {
+    char known[EVF_SCOREBOARD_NAME];
+    uint32_t state = NAME_FREE;
+    if (__atomic_compare_exchange_n(&header->counter_states[i], &state, NAME_CLAIMED, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
+        evf_scoreboard_set_text(header->counter_names[i], sizeof header->counter_names[i], name, strlen(name));
+        EVF_SCOREBOARD_SET_FLAG(header->counter_states[i], NAME_WRITTEN);
+        return true;
+    }
+    for (unsigned tries = 0; state == NAME_CLAIMED && tries < 100000; tries++)
+        state = EVF_SCOREBOARD_GET_FLAG(header->counter_states[i]);
+    if (state != NAME_WRITTEN) return false;
+    (void)evf_scoreboard_get_text(header->counter_names[i], sizeof known, known);
+    return strcmp(known, name) == 0;
+}
+
+int evf_scoreboard_counter(struct evf_scoreboard *board, const char *name) {
+    if (name[0] == '\0' || strlen(name) >= EVF_SCOREBOARD_NAME) return EVF_EINVAL;
+    for (int i = 0; i < EVF_SCOREBOARD_COUNTERS; i++) {
+        if (take_counter(board->header, (size_t)i, name)) return i;
+    }
+    return EVF_ENOMEM;
 }
 
 void evf_scoreboard_set_text(char *field, size_t size, const char *text, size_t length) {

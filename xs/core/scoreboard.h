@@ -37,6 +37,10 @@ struct evf_scoreboard_header {
     uint32_t breaker_is_open;
     int32_t exit_code;   /* once it has stopped */
     uint64_t starts[16]; /* by enum evf_cause */
+    /* By workers whose rows have gone to others since: with the rows the numbers of all time. */
+    uint64_t past_requests;
+    int64_t past_counters[EVF_SCOREBOARD_COUNTERS];
+    uint32_t counter_states[EVF_SCOREBOARD_COUNTERS]; /* of the names: 0 free, 1 being written, 2 written */
     char counter_names[EVF_SCOREBOARD_COUNTERS][EVF_SCOREBOARD_NAME];
     char info[EVF_SCOREBOARD_INFO]; /* JSON, for people: name, listeners, program, versions */
 };
@@ -85,7 +89,11 @@ bool evf_scoreboard_is_writable(const struct evf_scoreboard *board);
 struct evf_scoreboard_header *evf_scoreboard_header(struct evf_scoreboard *board);
 unsigned evf_scoreboard_rows(const struct evf_scoreboard *board);
 struct evf_scoreboard_row *evf_scoreboard_row(struct evf_scoreboard *board, unsigned row);
-void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned row); /* keeps exited_ns and reason */
+/* For another worker: keeps exited_ns and reason, and adds the numbers to those of the past. */
+void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned row);
+/* The counter of that name, in the rows of all; any process may make it known. EVF_EINVAL: the name is empty or too
+ * long. EVF_ENOMEM: all are taken. */
+int evf_scoreboard_counter(struct evf_scoreboard *board, const char *name);
 
 /* How numbers are read and written: never torn, in no order. */
 #define EVF_SCOREBOARD_GET(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -106,7 +114,8 @@ const char *evf_pool_state_name(unsigned state);
 /* ---- In a worker -------------------------------------------------------------------------------------------- */
 
 /* From now on every loop of this process stamps the row: busy from the end of a wait to the next. Its turns count from
- * 0. NULL: no more, and no bell. A forked child of the worker is not the worker: it forgets the row by itself. The board must stay.
+ * 0. NULL: no more, and no bell. A forked child of the worker is not the worker: it forgets the row by itself. The
+ * board must stay.
  */
 void evf_heartbeat_attach(struct evf_scoreboard_row *row);
 struct evf_scoreboard_row *evf_heartbeat_row(void); /* NULL: none. Async-signal-safe */

@@ -29,6 +29,7 @@ my @COMMANDS = (
     [ reload  => 'Reload',  'replace all workers by new ones' ],
     [ scale   => 'Scale',   'set the number of workers' ],
     [ stop    => 'Stop',    'stop a supervisor' ],
+    [ replay  => 'Replay',  'take the decisions of a trace again' ],
     [ help    => 'Help',    'explain a command' ],
 );
 my %CLASSES = map { $_->[0] => __PACKAGE__ . "::$_->[1]" } @COMMANDS;

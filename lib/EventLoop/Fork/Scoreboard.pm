@@ -60,13 +60,13 @@ EventLoop::Fork::Scoreboard - what a supervisor and its workers know of each oth
 
     # The supervisor, before it forks.
     my $board = EventLoop::Fork::Scoreboard->new(path => '/run/app.status', rows => 8);
-    $board->set_header(workers => 4, counter_names => [ 'hits', 'misses' ]);
+    $board->set_header(workers => 4);
 
     # A worker.
     $board->attach(3);
     $board->ready;
     $board->request_started;
-    $board->add_counter(0);
+    $board->add_counter($board->counter_index('hits'));
     $board->request_done;
 
     # Another process.
@@ -141,7 +141,11 @@ An array: how many workers were started, by cause. L</cause_word> has the words.
 
 =item counter_names
 
-An array of up to 16 names, of up to 31 bytes each.
+An array of up to 16 names, as L</counter_index> made them.
+
+=item past_requests, past_counters
+
+What workers counted whose rows were cleared since: add the rows, and it is all there ever was.
 
 =item info
 
@@ -283,6 +287,18 @@ The work under way may take so many seconds more than others. Over with the next
 
     $board->add_counter($index);
     $board->add_counter($index, $count);
+
+=head2 counter_index
+
+    my $index = $board->counter_index('hits');
+
+The counter of that name; it is made if there is none. A name has up to 31 bytes, and there are up to 16.
+
+=head2 pulse
+
+    my ($is_ready, $has_place, $requests_done, $busy_since, $extension) = $board->pulse($number);
+
+Of a row, quickly.
 
 =head1 FUNCTIONS
 

@@ -39,7 +39,7 @@ sub new {
         or _refuse('new', $options->{start_method}, "start_method '$options->{start_method}' is not built yet; there is: fork");
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
-    return bless {
+    my $self = bless {
         options   => $options,
         listeners => [],
         pid       => $$,
@@ -47,6 +47,8 @@ sub new {
         queue     => [],
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
+    $self->_adapter;    # refuses a loop that nobody knows
+    return $self;
 }
 
 sub _refuse {
@@ -130,7 +132,10 @@ sub _open {
         child    => sub { close delete $_[0]{life_writer} if $_[0] && $_[0]{life_writer} },
         object   => $self,
     );
-    $self->{machine} = EventLoop::Fork::Supervisor::Machine->new({ %$options, can_spawn => 0, seed => $self->_seed });
+    $self->{machine} = EventLoop::Fork::Supervisor::Machine->new(
+        { %$options, can_spawn => 0, seed => $self->_seed },
+        $self->_open_trace,
+    );
     return;
 }
 
@@ -156,6 +161,15 @@ sub _fail {
     return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ESYSTEM'), 'start', undef, $message);
 }
 
+# Every event of the machine, one line each: with that file it can be asked again why it did what it did.
+sub _open_trace {
+    my ($self) = @_;
+    my $path = $self->{options}{trace_file};
+    return -1 unless defined $path;
+    CORE::open $self->{trace}, '>', $path or _fail("cannot write the trace '$path': $!");
+    return fileno $self->{trace};
+}
+
 sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 
 sub _info {
@@ -178,7 +192,7 @@ sub _close {
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
     (delete $self->{life_hook})->cancel              if $self->{life_hook};
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
-    delete @$self{qw(bell life_reader life_writer board)};
+    delete @$self{qw(bell life_reader life_writer board machine trace)};
     for my $listener (splice @{ $self->{listeners} }) {
         $listener->remove_file;
         $listener->close;
@@ -367,6 +381,7 @@ sub _spawn {
         board      => $board,
         spawned    => _now(),
         cause      => $action->{cause},
+        requests_max => $action->{requests_max},
     );
     my $child = $self->_fork($handle, $action);
     if (!$child) {
@@ -413,10 +428,10 @@ sub _on_exit {
     my $berth = $handle->{berth};
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
+    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
-    $self->{board}->set_row($berth, reason => $handle->exit_reason, exited => _now()) if $self->{board};
-    return $self->_feed('EXITED', berth => $berth, wait_status => $wait_status);
+    return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);
 }
 
 # Something rare has happened to some worker.
@@ -425,17 +440,20 @@ sub _on_bell {
     $self->{board}->answer;
     for my $handle ($self->workers) {
         my $berth = $handle->{berth};
-        my $row   = $self->{board}->row($berth);
-        if ($row->{is_ready} && !$handle->{is_ready}) {
+        my %about = (berth => $berth, pid => $handle->pid);
+        my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
+        if ($is_ready && !$handle->{is_ready}) {
             $handle->{is_ready} = 1;
-            $self->_feed('READY', berth => $berth);
+            $self->_feed('READY', %about);
         }
-        if ($row->{has_place} && !$handle->{has_place}) {
+        if ($has_place && !$handle->{has_place}) {
             $handle->{has_place} = 1;
-            $self->_feed('EXAMINED', berth => $berth);
+            $self->_feed('EXAMINED', %about);
         }
-        $self->_feed('SAMPLE', berth => $berth, requests => $row->{requests_done}, rss => 0)
-            if $row->{requests_max} && $row->{requests_done} >= $row->{requests_max};
+        if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
+            $handle->{is_used_up} = 1;
+            $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
+        }
     }
     return;
 }
@@ -446,18 +464,18 @@ sub _look {
     my $wants_memory = $self->{options}{max_rss};
     for my $handle ($self->workers) {
         next unless $handle->{is_ready};
-        my $row        = $self->{board}->row($handle->{berth});
-        my $busy_since = $row->{busy_since};
+        my (undef, undef, $requests, $busy_since, $extension) = $self->{board}->pulse($handle->{berth});
         if (!$busy_since && EventLoop::Fork::_process_is_stopped($handle->pid)) {
             $busy_since = $handle->{stopped_since} ||= _now();
         }
         else {
             delete $handle->{stopped_since};
         }
-        $self->_feed('HEARTBEAT', berth => $handle->{berth}, busy_since => $busy_since, extension => $row->{extension});
+        my %about = (berth => $handle->{berth}, pid => $handle->pid);
+        $self->_feed('HEARTBEAT', %about, busy_since => $busy_since, extension => $extension);
         my $bytes = $wants_memory ? $handle->memory : 0;
         $self->{board}->set_row($handle->{berth}, rss_bytes => $bytes) if $bytes;
-        $self->_feed('SAMPLE', berth => $handle->{berth}, requests => $row->{requests_done}, rss => $bytes);
+        $self->_feed('SAMPLE', %about, requests => $requests, rss => $bytes);
     }
     return;
 }
@@ -650,6 +668,10 @@ C<fork>.
 =item C<status_file>, C<pid_file>, C<name>
 
 The scoreboard that C<evfork status> reads, mode 0600; a file with the pid; a name for the log and for C<ps>.
+
+=item C<trace_file>
+
+Every event that the decisions rest on is written there, a line each. C<evfork replay> takes the same decisions again.
 
 =item C<on_event>, C<on_worker_started>, C<on_worker_ready>, C<on_worker_exited>, C<on_worker_stuck>
 

@@ -39,7 +39,7 @@ sub _begin {
         pid            => $$,
         on_stop        => [],
     }, $class;
-    close delete $supervisor->{bell};
+    close $_ for grep {defined} delete @$supervisor{qw(bell trace)};
     $0 = "$self->{options}{name}: worker $self->{slot}"    ## no critic (LocalizedPunctuationVars)
         if defined $self->{options}{name};
     $self->{board}->attach($self->{berth});

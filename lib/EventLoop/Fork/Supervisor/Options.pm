@@ -57,6 +57,7 @@ my @TABLE = (
     [ group          => 'text', undef, q(and this group, instead of the user's own) ],
     [ pid_file       => 'path', undef, 'where the process id of the supervisor is written' ],
     [ status_file    => 'path', undef, 'where evfork status looks' ],
+    [ trace_file     => 'path', undef, 'where every event is written, for evfork replay' ],
     [ name           => 'text', undef, 'what it is called in messages and lists of processes', max => 64 ],
 );
 
@@ -288,7 +289,7 @@ sub _accepted {
         if $kind eq 'text';
     return 'the path of a file' if $kind eq 'path';
     return 'a code reference'   if $kind eq 'code';
-    return 'an object';
+    return 'an object, or the name of a class';
 }
 
 sub _zero {
