@@ -136,7 +136,7 @@ sub _stop {
 sub _call_on_stop {
     my ($self) = @_;
     my @codes = @{ $self->{on_stop} };
-    @codes = (sub { $self->loop->stop if $self->{adapter} }) unless @codes;
+    @codes = (sub { $self->{adapter}->stop if $self->{adapter} }) unless @codes;
     $self->_soon(sub { $_->($self) for @codes });
     return;
 }
