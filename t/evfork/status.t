@@ -24,7 +24,8 @@ subtest text => sub {
     like($out, qr/^  listen   127\.0\.0\.1:8080, unix:.*a socket$/m, 'its listeners');
     like($out, qr/^  workers  3 wanted, 2 ready, generation 7$/m, 'its workers');
     like($out, qr/^  starts   start 3, died 2, reload 1$/m, 'starts by cause');
-    like($out, qr/^  counters hits 17, misses 0$/m, 'counters, added up');
+    like($out, qr/^  counters hits 20, misses 1$/m, 'counters, of all time');
+    like($out, qr/^  requests 1305$/m, 'requests, of all time');
     like($out, qr/^  breaker  open/m, 'the breaker');
     my @rows = map { [ split / {2,}/, s/\A +//r ] } grep { /^ +\d/ } split /\n/, $out;
     is([ map { [ @$_[ 0 .. 3 ] ] } @rows ], [ [ 0, $$, 'ready', 7 ], [ 1, 1, 'ready', 6 ], [ 2, '-', 'backoff', 7 ] ], 'a line for each');
@@ -36,14 +37,14 @@ subtest text => sub {
 
 subtest JSON => sub {
     my $data = json_of($path);
-    is([ sort keys %$data ], [ sort qw(app breaker_open counters exit_code file generation listeners loop name perl pid program running started
+    is([ sort keys %$data ], [ sort qw(app breaker_open counters exit_code file generation listeners loop name perl pid program requests running started
                 starts state uptime version workers workers_ready workers_wanted) ], 'keys');
     is([ sort keys %{ $data->{workers}[0] } ], [ sort qw(age busy_for counters error generation heartbeat in_flight last_exit
                 last_exit_age memory pid requests requests_per_second slot state stuck_at turns) ], 'keys of a worker');
     is($data->{running}, JSON::PP::true, 'a boolean');
     is($data->{breaker_open}, JSON::PP::true, 'another');
     is($data->{starts}, { start => 3, died => 2, reload => 1 }, 'starts');
-    is($data->{counters}, { hits => 17, misses => 0 }, 'counters');
+    is([ @$data{qw(requests counters)} ], [ 1305, { hits => 20, misses => 1 } ], 'requests and counters, of all time');
     is([ map { $_->{heartbeat} } @{ $data->{workers} } ], [ 'busy', 'idle', undef ], 'heartbeats');
     is($data->{workers}[2]{pid}, undef, 'no process, no pid');
     cmp_ok($data->{workers}[0]{memory}, '>', 1e6, 'memory, of this process');

@@ -15,6 +15,7 @@ sub now { return clock_gettime(CLOCK_MONOTONIC) }
 sub fill {
     my ($board) = @_;
     my $now = now();
+    $board->counter_index($_) for 'hits', 'misses';
     my $number = 0;
     my %causes = map { $_ => $number++ } map { EventLoop::Fork::Scoreboard::cause_word($_) } 0 .. 12;
     my @starts = (0) x 13;
@@ -24,7 +25,6 @@ sub fill {
         generation      => 7,
         breaker_is_open => 1,
         starts          => \@starts,
-        counter_names   => [ 'hits', 'misses' ],
         info            => JSON::PP->new->canonical->encode({
             name      => 'made-up app',
             program   => 'evfork',
@@ -63,6 +63,8 @@ sub fill {
         requests_done => 5,
         counters      => [ 7, 0 ],
     );
+    $board->set_row(4, slot => 2, pid => 1, requests_done => 100, counters => [ 3, 1 ]);
+    $board->clear_row(4);    # which makes that past
     $board->set_row(4, slot => 2, state => 5, generation => 7, exited => $now - 5, reason => "exit 255: no \e[31m\ndatabase");
     return $board;
 }
