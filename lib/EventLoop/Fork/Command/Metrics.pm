@@ -44,7 +44,7 @@ sub _labels {
     my (@pairs) = @_;
     my @labels;
     while (my ($name, $value) = splice @pairs, 0, 2) {
-        $value = '' unless defined $value;
+        next unless defined $value;
         $value =~ s/([\\"\n])/$1 eq "\n" ? '\\n' : "\\$1"/ge;
         push @labels, qq($name="$value");
     }
@@ -125,7 +125,8 @@ sub _workers {
     my $sum    = sub { my ($key) = @_; return _by_slot($data, sub { $_[0]{$key} }) };
     my $latest = sub { my ($key) = @_; return _of_slot($data, sub { $_[0]{$key} }) };
     return (
-        [ 'evfork_worker_requests_total',     'counter', 'Requests that the workers of a slot have done.', $sum->('requests') ],
+        [ 'evfork_requests_total', 'counter', 'Requests that all workers have done.', [ [], $data->{requests} ] ],
+        [ 'evfork_worker_requests_total',     'counter', 'Requests that the worker has done.', $sum->('requests') ],
         [ 'evfork_worker_requests_in_flight', 'gauge',   'Requests under way.',                            $sum->('in_flight') ],
         [ 'evfork_worker_memory_bytes',       'gauge',   'Private memory where the kernel tells it, else resident.', $sum->('memory') ],
         [ 'evfork_worker_loop_turns_total',   'counter', 'Turns of the loop of the worker.',                     $latest->('turns') ],
@@ -144,8 +145,8 @@ sub _counters {
         $name =~ s/_total\z//;
         $name .= '_' while $taken{$name}++;
         push @families, [
-            "evfork_counter_${name}_total", 'counter', "The program's counter '$counter'.",
-            _by_slot($data, sub { $_[0]{counters}{$counter} }),
+            "evfork_counter_${name}_total", 'counter', "The counter '$counter' of the program, of all workers.",
+            [ [], $data->{counters}{$counter} ],
         ];
     }
     return @families;

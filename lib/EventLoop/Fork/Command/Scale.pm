@@ -56,11 +56,11 @@ sub _scale {
         $timeout,
     );
     return $before if $header->{workers} == $wanted && !$header->{wanted_workers};
-    $board->set_header(wanted_workers => 0);
+    # The wish stays: the signal is on its way, and without a wish it would mean "one more".
     return EventLoop::Fork::Command::fail(
         $is_taken
         ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
-        : sprintf('%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout)
+        : sprintf('%s (pid %d) has not answered within %s s; it will scale when it does', $owner->name, $owner->pid, $timeout)
     );
 }
 

@@ -56,9 +56,10 @@ sub take {
         (map { $_ => $info->{$_} } qw(program app perl version loop)),
     };
     $data->{app} = $info->{worker} unless defined $data->{app};
-    $data->{workers} = $self->_workers($header, $pid, $now);
+    my @slots = slots($self->{board}, $header);
+    $data->{workers} = [ map { _of_slot($_, $header, $pid, $now) } @slots ];
     $data->{workers_ready} = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };
-    $data->{counters} = _sums(map { $_->{counters} } @{ $data->{workers} });
+    @$data{qw(requests counters)} = _totals($header, map { @$_[ 1, 2 ] } @slots);
     return $data;
 }
 
@@ -78,13 +79,15 @@ sub _starts {
     return \%starts;
 }
 
-sub _sums {
-    my (@counters) = @_;
-    my %sums;
-    for my $counters (@counters) {
-        $sums{$_} += $counters->{$_} for keys %$counters;
+# Of all time: those of workers that are gone, and what is in the rows.
+sub _totals {
+    my ($header, @rows) = @_;
+    my @names    = @{ $header->{counter_names} };
+    my %counters;
+    for my $index (grep { length $names[$_] } 0 .. $#names) {
+        $counters{ $names[$index] } = sum0($header->{past_counters}[$index], map { $_->{counters}[$index] } @rows);
     }
-    return \%sums;
+    return (sum0($header->{past_requests}, map { $_->{requests_done} } @rows), \%counters);
 }
 
 # ---- Workers --------------------------------------------------------------------------------------------------------
@@ -101,19 +104,14 @@ sub slots {
     return @slots;
 }
 
-sub _workers {
-    my ($self, $header, $pid, $now) = @_;
-    my $board = $self->{board};
-    my @names = @{ $header->{counter_names} || [] };
-    my @workers;
-    for my $pair (slots($board, $header)) {
-        my ($slot, @rows) = @$pair;
-        my @shown = grep { $_->{pid} } @rows;
-        @shown = (grep { _state($_) ne 'empty' } @rows)[0] || () unless @shown;
-        my ($last) = sort { $b->{exited} <=> $a->{exited} } @rows;
-        push @workers, map { _worker($slot, $_, $last, \@names, $pid, $now) } sort { $a->{spawned} <=> $b->{spawned} } @shown;
-    }
-    return \@workers;
+# Its workers: none, one, or the one that leaves and the one that comes.
+sub _of_slot {
+    my ($slot, $header, $pid, $now) = @_;
+    my ($number, @rows) = @$slot;
+    my @shown = grep { $_->{pid} } @rows;
+    @shown = (grep { _state($_) ne 'empty' } @rows)[0] || () unless @shown;
+    my ($last) = sort { $b->{exited} <=> $a->{exited} } @rows;
+    return map { _worker($number, $_, $last, $header->{counter_names}, $pid, $now) } sort { $a->{spawned} <=> $b->{spawned} } @shown;
 }
 
 sub _state { return EventLoop::Fork::Scoreboard::state_name($_[0]{state}) }

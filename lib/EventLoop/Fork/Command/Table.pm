@@ -57,6 +57,7 @@ sub heading {
         [ listen  => join ', ', map { plain($_) } @{ $data->{listeners} } ],
         [ workers => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
         [ starts  => _starts($data->{starts}) ],
+        [ requests => $data->{requests} . (defined $data->{rate} ? ', ' . rate($data->{rate}) . ' a second' : '') ],
         [ counters => join ', ', map { plain($_) . " $data->{counters}{$_}" } sort keys %{ $data->{counters} } ],
     );
     push @lines, map { sprintf '  %-9s%s', @$_ } grep { length $_->[1] } @facts;

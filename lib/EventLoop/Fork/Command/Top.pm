@@ -36,16 +36,8 @@ sub _frame {
     my $data = $self->{snapshot}->take;
     EventLoop::Fork::Command::Snapshot::set_rates($data, $self->{before}, $now - $self->{taken}) if $self->{before};
     @$self{qw(before taken)} = ($data, $now);
+    $data->{rate} = EventLoop::Fork::Command::Snapshot::total_rate($data);
     return $data;
-}
-
-sub _heading {
-    my ($data) = @_;
-    return (
-        EventLoop::Fork::Command::Table::heading($data),
-        sprintf('  %-9s%s', 'requests', EventLoop::Fork::Command::Table::rate(EventLoop::Fork::Command::Snapshot::total_rate($data)) . ' a second'),
-        '',
-    );
 }
 
 sub _exit_code { return $_[1]{running} ? $_[0]->OK : $_[0]->NOT_RUNNING }
@@ -56,7 +48,7 @@ sub _run_batch {
     my ($self) = @_;
     for (my $number = 1;; $number++) {
         my $data  = $self->_frame;
-        my @lines = (_heading($data), EventLoop::Fork::Command::Table::workers($data));
+        my @lines = (EventLoop::Fork::Command::Table::heading($data), '', EventLoop::Fork::Command::Table::workers($data));
         unshift @lines, '' if $number > 1;
         EventLoop::Fork::Command::put(join '', map {"$_\n"} @lines) or return $self->_exit_code($data);
         return $self->_exit_code($data) if !$data->{running} || $self->{count} && $number >= $self->{count};
@@ -104,7 +96,7 @@ sub _show {
 sub _draw {
     my ($self, $terminal, $data) = @_;
     my ($rows, $columns) = EventLoop::Fork::Command::Terminal::size();
-    my @lines = _heading($data);
+    my @lines = (EventLoop::Fork::Command::Table::heading($data), '');
     push @lines, EventLoop::Fork::Command::Table::workers($data, width => $columns);
     my $foot = sprintf '%s, every %s s; q quits', strftime('%H:%M:%S', localtime), $self->{interval};
     splice @lines, $rows - 1 if @lines > $rows - 1;

@@ -19,7 +19,7 @@ sub line {
     $text =~ s/\s+\z//;
     my $name = defined $self->{name} ? "$self->{name} " : '';
     # One write: processes that share STDERR would mix their words.
-    print STDERR POSIX::strftime('%Y-%m-%d %H:%M:%S ', localtime), "$name\[$$] $text\n";
+    print STDERR POSIX::strftime('%Y-%m-%d %H:%M:%S ', localtime) . "$name\[$$] $text\n";
     return;
 }
 
