@@ -3,9 +3,9 @@
  * it was given. The driver carries out the actions and tells what came of them, as further events. Perl's driver is
  * lib/EventLoop/Fork/Supervisor.pm; t/core/supervisor_sim.c is one made of random numbers.
  *
- * A *slot* is a place for one worker, numbered from 0; its number outlives the workers in it. A slot has two *berths*, so
- * that a replacement can get ready beside the worker it replaces: berth 2 * slot and 2 * slot + 1. A worker's row of the
- * scoreboard has the number of its berth. Times are int64_t nanoseconds of a clock that does not count sleep. */
+ * A *slot* is a place for one worker, numbered from 0; its number outlives the workers in it. A slot has two *berths*,
+ * so that a replacement can get ready beside the worker it replaces: berth 2 * slot and 2 * slot + 1. A worker's row of
+ * the scoreboard has the number of its berth. Times are int64_t nanoseconds of a clock that does not count sleep. */
 #ifndef EVF_SUPERVISOR_H
 #define EVF_SUPERVISOR_H
 
@@ -31,12 +31,12 @@ struct evf_supervisor_options {
     int64_t max_lifetime_ns;      /* since ready */
     int64_t min_lifetime_ns;      /* no replacement for one of these three reasons before; 0 is no bound */
     unsigned max_unavailable;     /* replacements under way at a time, whatever the cause; at least 1 */
-    int64_t respawn_delay_ns;     /* 0: always at once */
-    int64_t respawn_delay_max_ns;
-    unsigned crash_limit; /* so many failed starts ... */
-    int64_t crash_window_ns; /* ... within this open the breaker; a limit of 0 never does */
-    bool can_spawn;       /* when the breaker opens because of signals after fork, EVF_START_SPAWN may be tried */
-    uint64_t seed;        /* of the jitter */
+    int64_t respawn_delay_ns;     /* 0: always at once, but for failed forks, exit code 2 and replacements: 100 ms */
+    int64_t respawn_delay_max_ns; /* less than respawn_delay is taken as that */
+    unsigned crash_limit;         /* so many failed starts, at most 65536, ... */
+    int64_t crash_window_ns;      /* ... within this open the breaker; a 0 in one of the two never does */
+    bool can_spawn; /* when the breaker opens because of signals after fork, EVF_START_SPAWN may be tried */
+    uint64_t seed;  /* of the jitter */
 };
 
 enum evf_worker_state {
@@ -61,6 +61,8 @@ enum evf_pool_state {
 enum evf_start_method { EVF_START_FORK, EVF_START_SPAWN };
 
 /* ---- Events: what the driver tells -------------------------------------------------------------------------- */
+/* An event of a worker should carry the pid that it is about, if that is known: then what comes late about a worker
+ * cannot be taken for the next one of that berth. A pid of 0 is not compared. */
 
 enum evf_event_type {
     EVF_EVENT_START,        /* once, first */
@@ -69,10 +71,11 @@ enum evf_event_type {
     EVF_EVENT_SPAWN_FAILED, /* berth, error (an errno): it did not */
     EVF_EVENT_READY,        /* berth */
     EVF_EVENT_EXITED,       /* berth, wait_status: as of waitpid; -1 unknown */
-    EVF_EVENT_HEARTBEAT,    /* berth, busy_since_ns: 0 is idle; extension_ns: what it was allowed beyond the timeout */
-    EVF_EVENT_SAMPLE,       /* berth, requests, rss_bytes (0: not known) */
-    EVF_EVENT_EXAMINED,     /* berth: the place where it is stuck is known now */
-    EVF_EVENT_STOP,         /* is_fast: kill now, do not wait for requests */
+    EVF_EVENT_HEARTBEAT, /* berth, busy_since_ns: 0 is idle; extension_ns: what it was allowed beyond the timeout. What
+                          * it was busy with before READY does not count */
+    EVF_EVENT_SAMPLE,    /* berth, requests, rss_bytes (0: not known) */
+    EVF_EVENT_EXAMINED,  /* berth: the place where it is stuck is known now */
+    EVF_EVENT_STOP,      /* is_fast: kill now, do not wait for requests */
     EVF_EVENT_RELOAD,
     EVF_EVENT_RESIZE, /* workers */
     EVF_EVENT_COUNT
@@ -127,25 +130,25 @@ enum evf_action_type {
 
 /* What happened, for people. X(name, word). */
 #define EVF_REPORTS(X)                                                                                                 \
-    X(EVF_REPORT_STARTED, "worker_started")           /* berth, pid, cause */                                          \
-    X(EVF_REPORT_READY, "worker_ready")               /* berth, pid, elapsed_ns since its spawn */                     \
-    X(EVF_REPORT_EXITED, "worker_exited")             /* berth, pid, wait_status, cause, elapsed_ns: its age */        \
-    X(EVF_REPORT_STUCK, "worker_stuck")               /* berth, pid, cause, elapsed_ns: the silence; before the KILL */ \
-    X(EVF_REPORT_DRAINING, "worker_draining")         /* berth, pid, cause */                                          \
-    X(EVF_REPORT_KILLED, "worker_killed")             /* berth, pid, cause */                                          \
-    X(EVF_REPORT_SPAWN_FAILED, "spawn_failed")        /* berth, error */                                               \
-    X(EVF_REPORT_BACKOFF, "backoff")                  /* berth, elapsed_ns: until the next start */                    \
-    X(EVF_REPORT_BREAKER_OPEN, "breaker_open")        /* count: failed starts in the window */                         \
+    X(EVF_REPORT_STARTED, "worker_started")    /* berth, pid, cause, generation */                                     \
+    X(EVF_REPORT_READY, "worker_ready")        /* berth, pid, generation, elapsed_ns since its spawn */                \
+    X(EVF_REPORT_EXITED, "worker_exited")      /* berth, pid, wait_status, cause, generation, elapsed_ns: its age */   \
+    X(EVF_REPORT_STUCK, "worker_stuck")        /* berth, pid, cause, elapsed_ns: the silence; before the KILL */       \
+    X(EVF_REPORT_DRAINING, "worker_draining")  /* berth, pid, cause */                                                 \
+    X(EVF_REPORT_KILLED, "worker_killed")      /* berth, pid, cause */                                                 \
+    X(EVF_REPORT_SPAWN_FAILED, "spawn_failed") /* berth, error, cause: why it was to start */                          \
+    X(EVF_REPORT_BACKOFF, "backoff")           /* berth, elapsed_ns: until the next start */                           \
+    X(EVF_REPORT_BREAKER_OPEN, "breaker_open") /* count: failed starts in the window */                                \
     X(EVF_REPORT_BREAKER_CLOSED, "breaker_closed")                                                                     \
-    X(EVF_REPORT_FALLBACK, "start_method_changed")    /* method */                                                     \
-    X(EVF_REPORT_RELOADING, "reloading")              /* generation */                                                 \
-    X(EVF_REPORT_RELOADED, "reloaded")                /* generation */                                                 \
-    X(EVF_REPORT_RELOAD_FAILED, "reload_failed")      /* generation that failed, berth, cause, wait_status */          \
-    X(EVF_REPORT_RESIZED, "resized")                  /* count */                                                      \
-    X(EVF_REPORT_SUSPENDED, "suspended")              /* elapsed_ns that this process did not run: all deadlines moved */ \
-    X(EVF_REPORT_STOPPING, "stopping")                /* is_fast */                                                    \
-    X(EVF_REPORT_STOPPED, "stopped")                  /* exit_code */                                                  \
-    X(EVF_REPORT_HALTED, "halted")                    /* exit_code, count: failed starts */
+    X(EVF_REPORT_FALLBACK, "start_method_changed") /* method */                                                        \
+    X(EVF_REPORT_RELOADING, "reloading")           /* generation */                                                    \
+    X(EVF_REPORT_RELOADED, "reloaded")             /* generation */                                                    \
+    X(EVF_REPORT_RELOAD_FAILED, "reload_failed")   /* generation that failed, berth, cause, wait_status */             \
+    X(EVF_REPORT_RESIZED, "resized")               /* count */                                                         \
+    X(EVF_REPORT_SUSPENDED, "suspended")           /* elapsed_ns that this process did not run: all deadlines moved */ \
+    X(EVF_REPORT_STOPPING, "stopping")             /* is_fast */                                                       \
+    X(EVF_REPORT_STOPPED, "stopped")               /* exit_code */                                                     \
+    X(EVF_REPORT_HALTED, "halted")                 /* exit_code, count: failed starts */
 
 enum evf_report {
 #define EVF_X(name, word) name,
@@ -182,13 +185,25 @@ int evf_supervisor_new(const struct evf_supervisor_options *options, struct evf_
 void evf_supervisor_free(struct evf_supervisor *supervisor); /* NULL is fine */
 
 /* One step. now_ns may stand still; one that goes back is taken as the last one. *ret_actions are to be carried out in
- * order; borrowed until the next step. Returns their number, or EVF_EINVAL for an event that cannot be (an unknown type,
- * a berth out of range, no workers at all), which changes nothing. An event that comes too late for the state of its
- * worker is no error and changes nothing. */
+ * order; borrowed until the next step. Returns their number, or EVF_EINVAL for an event that cannot be (an unknown
+ * type, a berth out of range, no workers at all), which changes nothing. An event that comes too late for the state of
+ * its worker is no error and changes nothing. */
 int evf_supervisor_step(struct evf_supervisor *supervisor, const struct evf_supervisor_event *event, int64_t now_ns,
                         const struct evf_supervisor_action **ret_actions);
 /* When the next TICK is wanted; INT64_MAX: never. */
 int64_t evf_supervisor_deadline(const struct evf_supervisor *supervisor);
+
+/* ---- Recording ---------------------------------------------------------------------------------------------- */
+
+enum { EVF_TRACE_LINE_MAX = 640 }; /* bytes that any line needs at most, with its NUL */
+
+/* An event, or the options, as a line of text without its line feed: see supervisor_trace.c. Returns the length.
+ * EVF_EINVAL: no such type, or too little room; the text is undefined then. */
+int evf_supervisor_trace_format(const struct evf_supervisor_event *event, int64_t now_ns, char *text, size_t size);
+int evf_supervisor_trace_format_options(const struct evf_supervisor_options *options, char *text, size_t size);
+/* The reverse; a line feed at the end is fine. EVF_EINVAL: not such a line. */
+int evf_supervisor_trace_parse(const char *line, struct evf_supervisor_event *ret_event, int64_t *ret_now_ns);
+int evf_supervisor_trace_parse_options(const char *line, struct evf_supervisor_options *ret_options);
 
 /* ---- Looking at it ------------------------------------------------------------------------------------------ */
 
@@ -198,7 +213,8 @@ struct evf_worker_view {
     pid_t pid;            /* 0: no process */
     unsigned slot, generation;
     int64_t spawned_ns, ready_ns, deadline_ns; /* deadline: INT64_MAX is none */
-    bool is_replacement; /* gets ready beside the worker it replaces */
+    bool is_replacement;                       /* gets ready beside the worker it replaces */
+    bool is_leaving;                           /* a resize: the slot goes with it */
 };
 /* EVF_EINVAL: no such berth. */
 int evf_supervisor_worker(const struct evf_supervisor *supervisor, unsigned berth, struct evf_worker_view *ret_view);
@@ -206,8 +222,8 @@ int evf_supervisor_worker(const struct evf_supervisor *supervisor, unsigned bert
 struct evf_pool_view {
     enum evf_pool_state state;
     enum evf_start_method method;
-    unsigned workers;   /* wanted */
-    unsigned berths;    /* berths from here on have never been used */
+    unsigned workers; /* wanted */
+    unsigned berths;  /* berths from here on have never been used */
     unsigned alive, ready, replacing;
     unsigned generation;
     bool breaker_is_open;
