@@ -113,17 +113,19 @@ void evf__reload_begin(struct evf_supervisor *supervisor) {
     if (!has_any) start_all(supervisor);
 }
 
+/* Has it passed a limit of its own in the meantime? */
+static enum evf_cause limit_of(const struct evf_supervisor *supervisor, const struct evf__worker *worker) {
+    const bool is_old_enough = supervisor->now_ns - worker->ready_ns >= supervisor->options.min_lifetime_ns;
+    return worker->state == EVF_WORKER_READY && is_old_enough ? worker->limit : EVF_CAUSE_NONE;
+}
+
 void evf__reload_forget(struct evf_supervisor *supervisor, unsigned slot) {
     const unsigned beside = evf__main_berth(supervisor, slot) ^ 1;
-    const struct evf__worker *worker = main_worker(supervisor, slot);
+    const enum evf_cause limit = limit_of(supervisor, main_worker(supervisor, slot));
     if (supervisor->slot[slot].outdated != EVF_CAUSE_RELOAD) return;
-    if (supervisor->worker[beside].state == EVF_WORKER_STARTING) return; /* has begun: it may well become ready */
-    if (supervisor->worker[beside].state == EVF_WORKER_BACKOFF) evf__worker_clear(supervisor, beside);
-    evf__replace_forget(supervisor, slot);
-    supervisor->slot[slot].replacement_failures = 0;
-    /* It may have passed a limit of its own in the meantime. */
-    if (worker->limit != EVF_CAUSE_NONE && supervisor->now_ns - worker->ready_ns >= supervisor->options.min_lifetime_ns)
-        evf__replace_request(supervisor, slot, worker->limit);
+    if (supervisor->worker[beside].state == EVF_WORKER_STARTING) return;  /* has begun: it may well become ready */
+    if (limit != EVF_CAUSE_NONE) supervisor->slot[slot].outdated = limit; /* its turn stays */
+    else evf__replace_forget(supervisor, slot);
 }
 
 static void reload_failed(struct evf_supervisor *supervisor, unsigned berth, enum evf_cause cause, int wait_status) {
@@ -133,6 +135,9 @@ static void reload_failed(struct evf_supervisor *supervisor, unsigned berth, enu
     report->wait_status = wait_status;
     supervisor->state = EVF_POOL_RUNNING;
     for (unsigned slot = 0; slot < supervisor->berths / 2; slot++) evf__reload_forget(supervisor, slot);
+    if (supervisor->proven_generation == supervisor->generation) return;
+    supervisor->generation = supervisor->proven_generation; /* the number that failed is never given again */
+    count_current(supervisor);
 }
 
 static bool keeps_an_old_one(const struct evf_supervisor *supervisor) {
@@ -150,8 +155,6 @@ void evf__reload_start_failed(struct evf_supervisor *supervisor, unsigned berth,
     if (supervisor->state != EVF_POOL_RELOADING || generation != supervisor->generation) return;
     if (supervisor->proven_generation == generation || !keeps_an_old_one(supervisor)) return;
     reload_failed(supervisor, berth, cause, wait_status);
-    supervisor->generation = supervisor->proven_generation; /* the number that failed is never given again */
-    count_current(supervisor);
 }
 
 void evf__reload_check(struct evf_supervisor *supervisor) {

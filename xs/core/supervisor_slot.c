@@ -52,7 +52,8 @@ static void put_off(struct evf_supervisor *supervisor, unsigned berth, enum evf_
     worker->is_replacement = berth != evf__main_berth(supervisor, evf__slot_of(berth));
     evf__worker_set_state(supervisor, berth, EVF_WORKER_BACKOFF);
     evf__deadline_set(supervisor, berth, evf__after(supervisor, delay_ns));
-    if (delay_ns > 0) evf__report(supervisor, EVF_REPORT_BACKOFF, berth)->elapsed_ns = delay_ns;
+    if (delay_ns > 0 && cause != EVF_CAUSE_NONE)
+        evf__report(supervisor, EVF_REPORT_BACKOFF, berth)->elapsed_ns = delay_ns;
 }
 
 void evf__slot_retry(struct evf_supervisor *supervisor, unsigned berth, const struct evf_supervisor_event *event) {
@@ -97,11 +98,12 @@ static enum hurry hurry_of(int wait_status) {
     return asks_to_wait ? NEVER_AT_ONCE : AT_ONCE_IF_FIRST;
 }
 
-/* The old worker stays in service, so the next try has time. A reload that has failed tries no more. */
+/* The old worker stays in service, so the next try has time. Also when a reload has failed and the request with it: the
+ * next one, whatever its cause, waits as well. */
 static void put_off_replacement(struct evf_supervisor *supervisor, unsigned berth) {
     struct evf__slot *slot = &supervisor->slot[evf__slot_of(berth)];
     if (supervisor->state != EVF_POOL_RELOADING) evf__reload_forget(supervisor, evf__slot_of(berth));
-    if (slot->outdated == EVF_CAUSE_NONE) return;
+    evf__list_remove(&slot->queue); /* it waits for its time first, then for a token */
     count_failure(&slot->replacement_failures);
     put_off(supervisor, berth, slot->outdated, delay_after(supervisor, slot->replacement_failures, NEVER_AT_ONCE));
 }

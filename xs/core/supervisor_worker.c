@@ -88,6 +88,7 @@ void evf__worker_spawn(struct evf_supervisor *supervisor, unsigned berth, enum e
 /* ---- Leaving ------------------------------------------------------------------------------------------------ */
 
 static void say_drain(struct evf_supervisor *supervisor, unsigned berth) {
+    evf__deadline_set(supervisor, berth, evf__after(supervisor, supervisor->options.graceful_timeout_ns));
     (void)report_on(supervisor, EVF_REPORT_DRAINING, berth);
     (void)act_on(supervisor, EVF_ACTION_DRAIN, berth);
 }
@@ -138,7 +139,7 @@ void evf__worker_leave(struct evf_supervisor *supervisor, unsigned berth, enum e
     worker->cause = cause;
     worker->is_replacement = false;
     evf__worker_set_state(supervisor, berth, EVF_WORKER_DRAINING);
-    evf__deadline_set(supervisor, berth, evf__after(supervisor, timeout_ns));
+    evf__deadline_set(supervisor, berth, EVF__NEVER); /* its time begins when it is told */
     if (!worker->is_awaited) say_drain(supervisor, berth);
 }
 
