@@ -1,10 +1,12 @@
 /* The deadlines of all berths: a binary heap of berth numbers in memory that is there from the beginning. The heap of
- * timers.c grows, and orders by age; this one orders by number, so that a start begins with slot 0. */
+ * timers.c grows, and orders by age only; here a start begins with slot 0, and all who wait get their turn. */
 #include "supervisor_internal.h"
 
 static bool is_before(const struct evf_supervisor *supervisor, unsigned a, unsigned b) {
-    int64_t a_ns = supervisor->worker[a].deadline_ns, b_ns = supervisor->worker[b].deadline_ns;
-    return a_ns != b_ns ? a_ns < b_ns : a < b;
+    const struct evf__worker *one = &supervisor->worker[a], *other = &supervisor->worker[b];
+    if (one->deadline_ns != other->deadline_ns) return one->deadline_ns < other->deadline_ns;
+    if (one->waiting_since_ns != other->waiting_since_ns) return one->waiting_since_ns < other->waiting_since_ns;
+    return a < b;
 }
 
 static void place(struct evf_supervisor *supervisor, unsigned index, unsigned berth) {

@@ -31,7 +31,8 @@ struct evf__worker {
     pid_t pid;                  /* 0: no process, or not known yet */
     unsigned generation;
     int64_t spawned_ns, ready_ns, deadline_ns;
-    int64_t silent_since_ns; /* of one that is stuck */
+    int64_t silent_since_ns;  /* of one that is stuck */
+    int64_t waiting_since_ns; /* in a back-off */
     int heap_index;
     int early_status;
     pid_t early_ready_pid, early_exit_pid; /* whom that was about; 0: not told */
@@ -123,7 +124,7 @@ uint64_t evf__draw(struct evf_supervisor *supervisor);
 
 /* ---- supervisor_deadlines.c --------------------------------------------------------------------------------- */
 
-/* EVF__NEVER takes it away. Of equal deadlines the lowest berth comes first. */
+/* EVF__NEVER takes it away. Of equal deadlines who has waited longest comes first, then the lowest berth. */
 void evf__deadline_set(struct evf_supervisor *supervisor, unsigned berth, int64_t deadline_ns);
 int64_t evf__deadline_first(const struct evf_supervisor *supervisor);
 

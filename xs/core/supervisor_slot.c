@@ -49,6 +49,7 @@ static void put_off(struct evf_supervisor *supervisor, unsigned berth, enum evf_
     struct evf__worker *worker = &supervisor->worker[berth];
     if (supervisor->breaker_is_open) delay_ns = evf__probe_interval(supervisor);
     worker->cause = cause;
+    worker->waiting_since_ns = supervisor->now_ns;
     worker->is_replacement = berth != evf__main_berth(supervisor, evf__slot_of(berth));
     evf__worker_set_state(supervisor, berth, EVF_WORKER_BACKOFF);
     evf__deadline_set(supervisor, berth, evf__after(supervisor, delay_ns));
@@ -58,12 +59,15 @@ static void put_off(struct evf_supervisor *supervisor, unsigned berth, enum evf_
 
 void evf__slot_retry(struct evf_supervisor *supervisor, unsigned berth, const struct evf_supervisor_event *event) {
     const struct evf__worker *worker = &supervisor->worker[berth];
+    const bool is_early = supervisor->now_ns < supervisor->probe_ns;
     (void)event;
     if (worker->is_replacement) {
         evf__worker_clear(supervisor, berth);
         evf__replace_queue(supervisor, evf__slot_of(berth));
     } else if (evf__may_probe(supervisor)) evf__worker_spawn(supervisor, berth, worker->cause, false);
-    else evf__deadline_set(supervisor, berth, evf__after(supervisor, evf__probe_interval(supervisor)));
+    else
+        evf__deadline_set(supervisor, berth,
+                          is_early ? supervisor->probe_ns : evf__after(supervisor, evf__probe_interval(supervisor)));
 }
 
 void evf__backoffs_shorten(struct evf_supervisor *supervisor) {
