@@ -560,5 +560,6 @@ int check_step(struct checker *checker, struct evf_supervisor *supervisor, const
     require(checker, !examines || checker->worker[event->berth].is_examined, "a stuck worker is overlooked",
             event->berth);
     check_state(checker, supervisor, serve);
+    if (checker->watch != NULL) checker->watch(checker->watch_data, event, now_ns, *ret_actions, count);
     return count;
 }

@@ -50,6 +50,10 @@ struct checker {
     bool is_fast, was_late;
     int64_t probe_ns;
     struct evf_worker_view before; /* of the event's berth */
+    /* After each step, if not NULL. */
+    void (*watch)(void *data, const struct evf_supervisor_event *event, int64_t now_ns,
+                  const struct evf_supervisor_action *actions, int count);
+    void *watch_data;
     /* Of all steps, to see that it was a real test. */
     unsigned long reports[EVF_REPORT_COUNT], actions[EVF_ACTION_FINISH + 1];
     struct check_line {

@@ -31,7 +31,7 @@ struct world {
     void *data;
     int64_t now_ns;
     pid_t next_pid;
-    bool is_stop_wanted;
+    bool is_start_wanted, is_stop_wanted;
     unsigned after_the_end, haste; /* one operator's event in so many steps */
     /* Of 100. */
     unsigned fails, signals, dies, hangs, is_deaf, forks_fail, is_slow;
@@ -295,9 +295,11 @@ static bool send(struct world *world, const struct evf_supervisor_event *event) 
 bool world_step(struct world *world) {
     struct evf_supervisor_event event = {.type = EVF_EVENT_TICK};
     if (world->checker.is_finished && ++world->after_the_end > AFTER_THE_END) return false;
-    if (world->is_stop_wanted) stop_event(world, &event);
+    if (world->is_start_wanted) event.type = EVF_EVENT_START;
+    else if (world->is_stop_wanted) stop_event(world, &event);
     else if (draw(world, world->haste) == 0 || world->checker.is_finished) operator_event(world, &event);
     else if (!next_event(world, &event)) event.type = EVF_EVENT_TICK;
+    world->is_start_wanted = false;
     return send(world, &event);
 }
 
@@ -316,8 +318,7 @@ struct world *world_new(world_draw *draw_cb, void *data) {
         free(world);
         return NULL;
     }
-    const struct evf_supervisor_event start = {.type = EVF_EVENT_START};
-    if (draw(world, 16) != 0) (void)send(world, &start);
+    world->is_start_wanted = draw(world, 16) != 0;
     return world;
 }
 
@@ -331,6 +332,6 @@ void world_stop(struct world *world) {
     world->is_stop_wanted = true;
 }
 
-const struct checker *world_checker(const struct world *world) {
+struct checker *world_checker(struct world *world) {
     return &world->checker;
 }
