@@ -258,6 +258,7 @@ static void pool_event(struct checker *checker, const struct evf_supervisor *sup
     if (event->type == EVF_EVENT_RESIZE) checker->workers = event->workers;
     if (event->type != EVF_EVENT_RELOAD || !checker->is_started) return;
     checker->reloaded = 0;
+    checker->probe_ns = checker->now_ns;
     if (anybody_is_kept(supervisor, checker)) return;
     for (unsigned slot = 0; slot < checker->berths / 2; slot++)
         checker->slot[slot].failures = 0, checker->slot[slot].not_before_ns = 0;

@@ -150,10 +150,12 @@ static void carry_out(struct world *world, const struct evf_supervisor_action *a
 
 /* ---- What is delivered -------------------------------------------------------------------------------------- */
 
-static void answer(struct process *process, struct evf_supervisor_event *event, int64_t odd) {
-    event->type = process->is_real ? EVF_EVENT_SPAWNED : odd == 0 ? EVF_EVENT_SPAWNED : EVF_EVENT_SPAWN_FAILED;
-    event->pid = process->is_real ? process->pid : event->type == EVF_EVENT_SPAWNED ? -1 : 0;
-    event->error = event->type == EVF_EVENT_SPAWN_FAILED ? 11 : 0;
+/* A fork that failed may also come as an answer that names nobody. */
+static void answer(struct process *process, struct evf_supervisor_event *event, int odd) {
+    const bool is_spawned = process->is_real || odd < 3;
+    event->type = is_spawned ? EVF_EVENT_SPAWNED : EVF_EVENT_SPAWN_FAILED;
+    event->pid = process->is_real ? process->pid : is_spawned ? odd - 1 : 0;
+    event->error = is_spawned ? 0 : 11;
     process->is_answered = true;
     process->answer_ns = NEVER;
     if (!process->is_real) process->is_spawned = false;
@@ -163,7 +165,7 @@ static void answer(struct process *process, struct evf_supervisor_event *event, 
 static bool take_due(struct world *world, struct process *process, struct evf_supervisor_event *event) {
     const int64_t now_ns = world->now_ns;
     event->pid = chance(world, 90) ? process->pid : 0;
-    if (process->answer_ns <= now_ns) answer(process, event, (int64_t)draw(world, 3));
+    if (process->answer_ns <= now_ns) answer(process, event, (int)draw(world, 8));
     else if (process->ready_ns <= now_ns) {
         event->type = EVF_EVENT_READY;
         process->ready_ns = NEVER;
