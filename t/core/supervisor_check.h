@@ -13,7 +13,10 @@ enum { CHECK_BERTHS = 2 * EVF_SLOTS_MAX, CHECK_CRASHES = 64, CHECK_HISTORY = 40 
 struct check_worker {
     bool is_awaited, is_running, is_ready, was_ready;
     bool is_examined, is_killed, is_drained;
-    bool is_old; /* its successor is ready */
+    bool is_old;       /* its successor is ready */
+    bool passed_limit; /* by its samples */
+    unsigned large_samples;
+    uint64_t requests_max;
     bool is_ready_early, has_exited_early;
     pid_t pid, early_ready_pid, early_exit_pid;
     int early_status;

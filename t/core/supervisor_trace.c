@@ -160,7 +160,8 @@ static void replay_world(uint64_t seed) {
     checker->watch = replay;
     checker->watch_data = second;
     for (int i = 0; i < STEPS && world_step(world); i++) {}
-    CHECK(checker->complaint == NULL && checker->lines > 0);
+    CHECK_TEXT(checker->complaint != NULL ? checker->complaint : "", "");
+    CHECK(checker->lines > 0);
     CHECK(evf_supervisor_deadline(second) == checker->deadline_ns);
     evf_supervisor_free(second);
     world_free(world);
