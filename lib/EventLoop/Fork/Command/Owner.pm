@@ -37,8 +37,10 @@ sub is_running { my ($self) = @_; return $self->{board}->owner == $self->{pid} ?
 
 sub _fail_not_running {
     my ($self) = @_;
-    return EventLoop::Fork::Command::fail($self->name . ' is not running: nobody holds ' . $self->{path},
-        EventLoop::Fork::Command::NOT_RUNNING);
+    return EventLoop::Fork::Command::fail(
+        $self->name . ' is not running: nobody holds ' . $self->{path},
+        EventLoop::Fork::Command::NOT_RUNNING
+    );
 }
 
 sub signal {

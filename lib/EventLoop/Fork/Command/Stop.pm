@@ -20,8 +20,10 @@ sub run {
     my $owner = EventLoop::Fork::Command::Owner->new($wish);
     $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
     $owner->wait_until(sub { !$owner->is_running }, $timeout)
-        or EventLoop::Fork::Command::fail(sprintf '%s (pid %d) still runs after %s s%s',
-        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests');
+        or EventLoop::Fork::Command::fail(
+        sprintf '%s (pid %d) still runs after %s s%s',
+        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests'
+        );
     EventLoop::Fork::Command::put(sprintf "%s (pid %d) has stopped\n", $owner->name, $owner->pid);
     return $self->OK;
 }
