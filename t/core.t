@@ -20,18 +20,23 @@ my @on_every_backend = qw(
     fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
     heartbeat
 );
-my @once = qw(model interest readiness scoreboard timers hooks disown errors);
+my @once = qw(
+    model supervisor_sim supervisor supervisor_trace interest readiness scoreboard timers hooks disown errors
+);
 
 # What those on one topic share.
 my %shared = (
     watched   => [qw(fork_clean fork_raw fork_descriptors)],
     both_ways => [qw(process process_sigchld)],
     sim_pair  => [qw(interest readiness)],
+
+    supervisor_check => [qw(supervisor supervisor_sim supervisor_trace)],
+    supervisor_world => [qw(supervisor_sim supervisor_trace)],
 );
-my %part_of = map {
-    my $part = $_;
-    map { $_ => $part } @{ $shared{$part} }
-} keys %shared;
+my %parts_of;
+for my $part (sort keys %shared) {
+    push @{ $parts_of{$_} }, $part for @{ $shared{$part} };
+}
 
 # Calls of the core that faults.c takes over.
 my @wrapped = qw(malloc calloc realloc free poll waitid waitpid sigaction sigprocmask pthread_atfork epoll_create1
@@ -205,7 +210,7 @@ sub link_program {
     my $own   = $program eq 'faults' ? $library : undef;
     my @parts = (
         object_of("t/core/$program.c", $own),
-        (map { object_of("t/core/$_.c") } grep { defined } $part_of{$program}),
+        (map { object_of("t/core/$_.c") } @{ $parts_of{$program} || [] }),
         object_of('t/core/helpers.c', $library),
         (map { object_of($_) } 't/core/tap.c', 't/core/sim.c', @core),
         ($libraries{$library}{adapter} ? object_of($libraries{$library}{adapter}, $library) : ()),

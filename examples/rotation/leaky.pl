@@ -1,4 +1,4 @@
-# A handler that leaks: each request keeps 100 kB for ever. What rotation is for.
+# A handler that leaks: each request keeps 20 kB for ever. What rotation is for.
 #   evfork run --workers 2 --max-requests 600 --max-requests-jitter 400 --listen 127.0.0.1:8080 examples/rotation/leaky.pl
 
 use strict;
@@ -29,7 +29,7 @@ sub {
         },
         handler => sub {
             my ($request, $connection) = @_;
-            push @leaked, 'x' x 100_000;
+            push @leaked, 'x' x 20_000;
             return $connection->reply(200, [ 'Content-Type' => 'text/plain' ], scalar(@leaked) . " leaked\n");
         },
         on_request => sub { $worker->request_started },

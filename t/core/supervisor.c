@@ -538,6 +538,23 @@ static void open_while_one_serves(void) {
     close_it();
 }
 
+static void reload_while_open(void) {
+    defaults(2);
+    open_ready();
+    exited(0, 0);
+    fail_starts(0, 5, EXIT_1);
+    CHECK(pool().breaker_is_open);
+    forget();
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("spawn:3"); /* the canary is the probe, and need not wait */
+    ready(3);
+    EXPECT("drain:2");
+    CHECK(!pool().breaker_is_open);
+    pass(100 * MS);
+    EXPECT("spawn:0");
+    close_it();
+}
+
 static void last_one_dies_while_open(void) {
     defaults(2);
     open_ready();
@@ -1172,6 +1189,7 @@ int main(int argc, char **argv) {
         TAP_TEST(nothing_starts_any_more, "when nothing starts any more it ends with 3"),
         TAP_TEST(outside_the_window, "failures that are far apart open nothing"),
         TAP_TEST(open_while_one_serves, "while one serves there is a probe now and then, and ready closes the breaker"),
+        TAP_TEST(reload_while_open, "a reload is a probe at once"),
         TAP_TEST(last_one_dies_while_open, "when the last one dies meanwhile it ends with 3"),
         TAP_TEST(signals_after_fork, "signals after fork change the start method, once"),
         TAP_TEST(make_before_break, "a worker that is replaced leaves when the next is ready"),

@@ -215,9 +215,20 @@ static void spawn_answered(struct checker *checker, const struct evf_supervisor_
     else if (is_ready && checker->before.state == EVF_WORKER_STARTING) became_ready(checker, event->berth);
 }
 
+static void sampled(struct checker *checker, const struct evf_supervisor_event *event) {
+    struct check_worker *worker = &checker->worker[event->berth];
+    const uint64_t max_bytes = checker->options.max_rss_bytes;
+    if (checker->before.state != EVF_WORKER_READY) return;
+    if (worker->requests_max > 0 && event->requests >= worker->requests_max) worker->passed_limit = true;
+    if (max_bytes == 0 || event->rss_bytes == 0) return;
+    worker->large_samples = event->rss_bytes > max_bytes ? worker->large_samples + 1 : 0;
+    if (worker->large_samples >= 3) worker->passed_limit = true;
+}
+
 static void worker_event(struct checker *checker, const struct evf_supervisor_event *event, bool had_old) {
     struct check_worker *worker = &checker->worker[event->berth];
     if (worker->is_running && event->pid != 0 && event->pid != worker->pid) return;
+    if (event->type == EVF_EVENT_SAMPLE) sampled(checker, event);
     if (event->type == EVF_EVENT_READY) {
         if (checker->before.state == EVF_WORKER_STARTING && worker->is_awaited) {
             worker->is_ready_early = true;
@@ -258,6 +269,7 @@ static void pool_event(struct checker *checker, const struct evf_supervisor *sup
     if (event->type == EVF_EVENT_RESIZE) checker->workers = event->workers;
     if (event->type != EVF_EVENT_RELOAD || !checker->is_started) return;
     checker->reloaded = 0;
+    checker->probe_ns = checker->now_ns;
     if (anybody_is_kept(supervisor, checker)) return;
     for (unsigned slot = 0; slot < checker->berths / 2; slot++)
         checker->slot[slot].failures = 0, checker->slot[slot].not_before_ns = 0;
@@ -311,6 +323,7 @@ static void check_spawn(struct checker *checker, const struct evf_supervisor *su
     checker->probe_ns = sum(checker->now_ns, probe_interval(checker));
     *worker = (struct check_worker){.is_awaited = true, .generation = action->generation};
     worker->spawned_ns = checker->now_ns;
+    worker->requests_max = action->requests_max;
     if (checker->berths <= action->berth) checker->berths = (action->berth | 1) + 1;
 }
 
@@ -446,9 +459,33 @@ static void check_deadline_of(struct checker *checker, unsigned berth, const str
     require(checker, !must_have || !is_known || has_deadline, "nobody waits for its end", berth);
 }
 
+static bool must_go(const struct checker *checker, const struct check_worker *worker,
+                    const struct evf_pool_view *pool) {
+    const struct evf_supervisor_options *options = &checker->options;
+    const int64_t age_ns = checker->now_ns - worker->ready_ns;
+    const bool is_young = age_ns < options->min_lifetime_ns;
+    const bool is_aged = options->max_lifetime_ns > 0 && age_ns >= options->max_lifetime_ns;
+    if (!worker->is_ready) return false;
+    if (pool->state == EVF_POOL_RELOADING && worker->generation != checker->generation) return true;
+    return !is_young && (is_aged || worker->passed_limit);
+}
+
+/* Whether nothing stands against the start of a replacement. */
+static bool has_idle_token(const struct checker *checker, const struct evf_pool_view *pool) {
+    bool has_canary = false;
+    for (unsigned berth = 0; berth < checker->berths; berth++) {
+        const struct check_worker *worker = &checker->worker[berth];
+        has_canary = has_canary || (is_alive(worker) && worker->generation == checker->generation);
+    }
+    const bool may_start = checker->proven == checker->generation || !has_canary;
+    return may_start && !checker->is_open && !checker->is_stopping &&
+           pool->replacing < checker->options.max_unavailable;
+}
+
 static void check_slots(struct checker *checker, const struct evf_supervisor *supervisor,
                         const struct evf_pool_view *pool) {
-    unsigned alive = 0, ready = 0, pairs = 0, slots = 0;
+    unsigned alive = 0, ready = 0, pairs = 0, slots = 0, least_tokens = 0, most_tokens = 0;
+    const bool is_idle = has_idle_token(checker, pool);
     for (unsigned slot = 0; slot < checker->berths / 2; slot++) {
         struct evf_worker_view view[2];
         unsigned here = 0;
@@ -461,6 +498,11 @@ static void check_slots(struct checker *checker, const struct evf_supervisor *su
             require(checker,
                     is_alive(worker) == (view[i].state != EVF_WORKER_EMPTY && view[i].state != EVF_WORKER_BACKOFF),
                     "alive or not", slot * 2 + i);
+            if (is_idle && !view[i].is_leaving && must_go(checker, worker, pool)) {
+                struct evf_worker_view beside;
+                (void)evf_supervisor_worker(supervisor, (slot * 2 + i) ^ 1, &beside);
+                require(checker, beside.state != EVF_WORKER_EMPTY, "a token is idle", slot * 2 + i);
+            }
             require(checker, !worker->is_ready || checker->reloaded == 0 || worker->generation == checker->reloaded,
                     "an old generation after the reload", slot * 2 + i);
         }
@@ -469,12 +511,16 @@ static void check_slots(struct checker *checker, const struct evf_supervisor *su
         if (is_empty) memset(&checker->slot[slot], 0, sizeof checker->slot[slot]);
         slots += !is_empty && !view[0].is_leaving;
         pairs += here == 2 && !view[0].is_leaving;
+        least_tokens += here == 2;
+        /* An old one may be alone when the new one has died already. */
+        most_tokens += here == 2 || checker->worker[slot * 2].is_old || checker->worker[slot * 2 + 1].is_old;
     }
     const bool runs = checker->is_started && !checker->is_stopping;
     const bool has_room = checker->berths < CHECK_BERTHS;
     require(checker, !runs || slots == checker->workers || !has_room, "a slot is lost, or one too many", slots);
     require(checker, pairs <= checker->options.max_unavailable, "more pairs than tokens", pairs);
-    require(checker, checker->is_stopping || pool->replacing >= pairs, "a pair without a token", pairs);
+    require(checker, checker->is_stopping || pool->replacing >= least_tokens, "a pair without a token", least_tokens);
+    require(checker, checker->is_stopping || pool->replacing <= most_tokens, "a token without a pair", most_tokens);
     require(checker, pool->replacing <= checker->options.max_unavailable, "more tokens than there are", pairs);
     require(checker, pool->alive == alive, "the count of the living", alive);
     require(checker, pool->ready == ready, "the count of the ready", ready);
@@ -560,5 +606,6 @@ int check_step(struct checker *checker, struct evf_supervisor *supervisor, const
     require(checker, !examines || checker->worker[event->berth].is_examined, "a stuck worker is overlooked",
             event->berth);
     check_state(checker, supervisor, serve);
+    if (checker->watch != NULL) checker->watch(checker->watch_data, event, now_ns, *ret_actions, count);
     return count;
 }

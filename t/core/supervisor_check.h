@@ -13,7 +13,10 @@ enum { CHECK_BERTHS = 2 * EVF_SLOTS_MAX, CHECK_CRASHES = 64, CHECK_HISTORY = 40 
 struct check_worker {
     bool is_awaited, is_running, is_ready, was_ready;
     bool is_examined, is_killed, is_drained;
-    bool is_old; /* its successor is ready */
+    bool is_old;       /* its successor is ready */
+    bool passed_limit; /* by its samples */
+    unsigned large_samples;
+    uint64_t requests_max;
     bool is_ready_early, has_exited_early;
     pid_t pid, early_ready_pid, early_exit_pid;
     int early_status;
@@ -50,6 +53,10 @@ struct checker {
     bool is_fast, was_late;
     int64_t probe_ns;
     struct evf_worker_view before; /* of the event's berth */
+    /* After each step, if not NULL. */
+    void (*watch)(void *data, const struct evf_supervisor_event *event, int64_t now_ns,
+                  const struct evf_supervisor_action *actions, int count);
+    void *watch_data;
     /* Of all steps, to see that it was a real test. */
     unsigned long reports[EVF_REPORT_COUNT], actions[EVF_ACTION_FINISH + 1];
     struct check_line {

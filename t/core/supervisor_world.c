@@ -31,7 +31,7 @@ struct world {
     void *data;
     int64_t now_ns;
     pid_t next_pid;
-    bool is_stop_wanted;
+    bool is_start_wanted, is_stop_wanted;
     unsigned after_the_end, haste; /* one operator's event in so many steps */
     /* Of 100. */
     unsigned fails, signals, dies, hangs, is_deaf, forks_fail, is_slow;
@@ -150,10 +150,12 @@ static void carry_out(struct world *world, const struct evf_supervisor_action *a
 
 /* ---- What is delivered -------------------------------------------------------------------------------------- */
 
-static void answer(struct process *process, struct evf_supervisor_event *event, int64_t odd) {
-    event->type = process->is_real ? EVF_EVENT_SPAWNED : odd == 0 ? EVF_EVENT_SPAWNED : EVF_EVENT_SPAWN_FAILED;
-    event->pid = process->is_real ? process->pid : event->type == EVF_EVENT_SPAWNED ? -1 : 0;
-    event->error = event->type == EVF_EVENT_SPAWN_FAILED ? 11 : 0;
+/* A fork that failed may also come as an answer that names nobody. */
+static void answer(struct process *process, struct evf_supervisor_event *event, int odd) {
+    const bool is_spawned = process->is_real || odd < 3;
+    event->type = is_spawned ? EVF_EVENT_SPAWNED : EVF_EVENT_SPAWN_FAILED;
+    event->pid = process->is_real ? process->pid : is_spawned ? odd - 1 : 0;
+    event->error = is_spawned ? 0 : 11;
     process->is_answered = true;
     process->answer_ns = NEVER;
     if (!process->is_real) process->is_spawned = false;
@@ -163,7 +165,7 @@ static void answer(struct process *process, struct evf_supervisor_event *event, 
 static bool take_due(struct world *world, struct process *process, struct evf_supervisor_event *event) {
     const int64_t now_ns = world->now_ns;
     event->pid = chance(world, 90) ? process->pid : 0;
-    if (process->answer_ns <= now_ns) answer(process, event, (int64_t)draw(world, 3));
+    if (process->answer_ns <= now_ns) answer(process, event, (int)draw(world, 8));
     else if (process->ready_ns <= now_ns) {
         event->type = EVF_EVENT_READY;
         process->ready_ns = NEVER;
@@ -295,9 +297,11 @@ static bool send(struct world *world, const struct evf_supervisor_event *event) 
 bool world_step(struct world *world) {
     struct evf_supervisor_event event = {.type = EVF_EVENT_TICK};
     if (world->checker.is_finished && ++world->after_the_end > AFTER_THE_END) return false;
-    if (world->is_stop_wanted) stop_event(world, &event);
+    if (world->is_start_wanted) event.type = EVF_EVENT_START;
+    else if (world->is_stop_wanted) stop_event(world, &event);
     else if (draw(world, world->haste) == 0 || world->checker.is_finished) operator_event(world, &event);
     else if (!next_event(world, &event)) event.type = EVF_EVENT_TICK;
+    world->is_start_wanted = false;
     return send(world, &event);
 }
 
@@ -316,8 +320,7 @@ struct world *world_new(world_draw *draw_cb, void *data) {
         free(world);
         return NULL;
     }
-    const struct evf_supervisor_event start = {.type = EVF_EVENT_START};
-    if (draw(world, 16) != 0) (void)send(world, &start);
+    world->is_start_wanted = draw(world, 16) != 0;
     return world;
 }
 
@@ -331,6 +334,6 @@ void world_stop(struct world *world) {
     world->is_stop_wanted = true;
 }
 
-const struct checker *world_checker(const struct world *world) {
+struct checker *world_checker(struct world *world) {
     return &world->checker;
 }

@@ -11,13 +11,13 @@ struct world;
 /* A number below the given one, which is at least 1. */
 typedef uint64_t world_draw(void *data, uint64_t below);
 
-/* NULL: no memory. */
+/* NULL: no memory. The supervisor is started by the first step, or later. */
 struct world *world_new(world_draw *draw, void *data);
 void world_free(struct world *world);
 /* False when it is over: finished and nothing came after it, or the checker complains. */
 bool world_step(struct world *world);
 /* Makes the operator stop it soon. */
 void world_stop(struct world *world);
-const struct checker *world_checker(const struct world *world);
+struct checker *world_checker(struct world *world); /* borrowed */
 
 #endif

@@ -97,7 +97,7 @@ subtest 'several supervisors in one process, and others on their loop' => sub {
                 on_event => sub {
                     my ($event) = @_;
                     $ready++ if $event->{event} eq 'worker_ready';
-                    if ($ready == 4 && $event->{event} eq 'worker_ready') { $_->stop for @supervisors }
+                    kill TERM => $$ if $ready == 4 && $event->{event} eq 'worker_ready';    # for both
                     $loop->stop if $event->{event} eq 'stopped' && 1 == grep { $_->is_running } @supervisors;
                 },
             )

@@ -103,6 +103,7 @@ void evf__reload_begin(struct evf_supervisor *supervisor) {
     supervisor->generation = ++supervisor->last_generation;
     supervisor->current = 0;
     supervisor->state = EVF_POOL_RELOADING;
+    supervisor->probe_ns = supervisor->now_ns; /* whoever mended what failed need not wait */
     evf__report(supervisor, EVF_REPORT_RELOADING, 0)->generation = supervisor->generation;
     for (unsigned slot = 0; slot < supervisor->berths / 2; slot++) {
         const enum evf_worker_state state = main_worker(supervisor, slot)->state;

@@ -1,14 +1,15 @@
 package EventLoop::Fork::Supervisor;
 
-# The driver: carries out what the machine in C decides, and tells it what came of that. It decides nothing itself, and
-# runs no worker's code; that is EventLoop::Fork::Worker's.
+# What a program asks of a supervisor, and what a supervisor opens and closes. What it does in between is in
+# Supervisor/Driver.pm, what it tells in Supervisor/Reports.pm; what it decides is decided in xs/core/supervisor.c.
 
 use strict;
 use warnings;
 
 our $VERSION = '0.001';
 
-use Errno qw(EAGAIN);
+use parent qw(EventLoop::Fork::Supervisor::Driver EventLoop::Fork::Supervisor::Reports);
+
 use EventLoop::Fork;
 use EventLoop::Fork::Adapter;
 use EventLoop::Fork::Scoreboard;
@@ -18,9 +19,7 @@ use EventLoop::Fork::Supervisor::Log;
 use EventLoop::Fork::Supervisor::Options;
 use EventLoop::Fork::Supervisor::PidFile;
 use EventLoop::Fork::Supervisor::Privileges;
-use EventLoop::Fork::Worker;
-use EventLoop::Fork::WorkerHandle;
-use POSIX        ();
+use EventLoop::Fork::Supervisor::Signals;
 use Scalar::Util qw(weaken);
 use Time::HiRes  ();
 
@@ -113,10 +112,7 @@ sub _open {
     my $options = $self->{options};
     my $adapter = $self->_adapter;
     weaken(my $weak = $self);
-    for my $name (sort keys %SIGNALS) {
-        my $code = $SIGNALS{$name};
-        push @{ $self->{signal_ids} }, $adapter->watch_signal($name => sub { $code->($weak) if $weak });
-    }
+    EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, \%SIGNALS);
     $self->_bind;
     $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file}) if defined $options->{pid_file};
     $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
@@ -198,7 +194,7 @@ sub _close {
         $listener->close;
     }
     (delete $self->{pid_file})->remove if $self->{pid_file};
-    $adapter->unwatch_signal($_) for splice @{ $self->{signal_ids} || [] };
+    EventLoop::Fork::Supervisor::Signals::unfollow($self);
     return;
 }
 
@@ -281,276 +277,6 @@ sub _starts {
     my ($self, $pool) = @_;
     my $number = 0;
     return { map { my $word = EventLoop::Fork::Scoreboard::cause_word($number++); $_ ? ($word => $_) : () } @{ $pool->{starts} } };
-}
-
-# ---- The machine ----------------------------------------------------------------------------------------------------
-
-# Events wait for the one that is being carried out: its actions come first.
-sub _feed {
-    my ($self, $type, %fields) = @_;
-    return $self unless $self->{is_running};
-    push @{ $self->{queue} }, [ $type, \%fields ];
-    return $self if $self->{is_stepping};
-    local $self->{is_stepping} = 1;
-    while ($self->{is_running} and my $event = shift @{ $self->{queue} }) {
-        $self->{touched}{ $event->[1]{berth} } = 1 if defined $event->[1]{berth};
-        $self->_carry_out($_) for $self->{machine}->step(@$event);
-    }
-    if ($self->{is_running}) {
-        $self->_publish;
-        $self->_arm;
-    }
-    return $self;
-}
-
-sub _arm {
-    my ($self) = @_;
-    my $adapter = $self->_adapter;
-    my $timeout = $self->{machine}->timeout;
-    $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
-    return unless defined $timeout;
-    weaken(my $weak = $self);
-    $self->{timer_id} = $adapter->watch_time(
-        $timeout,
-        sub {
-            return unless $weak;
-            delete $weak->{timer_id};
-            $weak->_feed('TICK');
-        },
-    );
-    return;
-}
-
-my %ACTIONS = (
-    SPAWN   => \&_spawn,
-    DRAIN   => sub { $_[0]->_ask($_[1], 'TERM') },
-    EXAMINE => sub { $_[0]->_examine($_[1]) },
-    KILL    => sub { $_[0]->_signal($_[1], 'KILL') },
-    LOOK    => sub { $_[0]->_look },
-    REPORT  => sub { $_[0]->_report($_[1]) },
-    FINISH  => sub { $_[0]->_finish($_[1]{exit_code}) },
-);
-
-sub _carry_out {
-    my ($self, $action) = @_;
-    $self->{touched}{ $action->{berth} } = 1;
-    $ACTIONS{ $action->{type} }->($self, $action);
-    return;
-}
-
-# By the handle, which knows whether the process is still ours to signal.
-sub _signal {
-    my ($self, $action, $signal) = @_;
-    my $handle = $self->{handles}{ $action->{berth} } or return;
-    $handle->kill($signal) if $handle->pid == $action->{pid};
-    return;
-}
-
-# The worker can see it before the signal comes.
-sub _ask {
-    my ($self, $action, $signal) = @_;
-    $self->{board}->set_row($action->{berth}, is_stopping => 1);
-    return $self->_signal($action, $signal);
-}
-
-sub _examine {
-    my ($self, $action) = @_;
-    $self->{board}->set_row($action->{berth}, has_place => 0);
-    return $self->_signal($action, EventLoop::Fork::_examine_signal());
-}
-
-# ---- Workers --------------------------------------------------------------------------------------------------------
-
-sub _spawn {
-    my ($self, $action) = @_;
-    my ($berth, $board) = ($action->{berth}, $self->{board});
-    my $slot = $berth >> 1;
-    $board->clear_row($berth);
-    $board->set_row(
-        $berth,
-        slot         => $slot,
-        generation   => $action->{generation},
-        state        => 1,
-        requests_max => $action->{requests_max},
-        spawned      => _now(),
-    );
-    my $handle = EventLoop::Fork::WorkerHandle->_new(
-        berth      => $berth,
-        slot       => $slot,
-        generation => $action->{generation},
-        board      => $board,
-        spawned    => _now(),
-        cause      => $action->{cause},
-        requests_max => $action->{requests_max},
-    );
-    my $child = $self->_fork($handle, $action);
-    if (!$child) {
-        my $error = $@;
-        my $errno = $self->{errno} || EAGAIN;
-        $self->{spawn_error} = ref $error ? $error->message : $error;
-        return $self->_feed('SPAWN_FAILED', berth => $berth, error => $errno);
-    }
-    $handle->{child} = $child;
-    $self->{handles}{$berth} = $handle;
-    $board->set_row($berth, pid => $child->pid);
-    return $self->_feed('SPAWNED', berth => $berth, pid => $child->pid);
-}
-
-# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard.
-sub _fork {
-    my ($self, $handle, $action) = @_;
-    my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
-    my $old  = POSIX::SigSet->new;
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $held, $old);
-    weaken(my $weak = $self);
-    my ($child, $error);
-    {
-        local $@;
-        $! = 0;
-        $child = eval {
-            EventLoop::Fork->fork(
-                loop    => $self->_adapter->loop,
-                name    => "worker $handle->{slot}",
-                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $old) },
-                on_exit => sub { $weak->_on_exit($handle, $_[1]) if $weak },
-            );
-        };
-        $self->{errno} = $! + 0;
-        $error = $@;
-    }
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $old);
-    $@ = $error unless $child;    ## no critic (RequireLocalizedPunctuationVars): for the caller
-    return $child;
-}
-
-sub _on_exit {
-    my ($self, $handle, $wait_status) = @_;
-    my $berth = $handle->{berth};
-    $handle->{wait_status} = $wait_status;
-    $handle->_read_last_words;
-    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
-    delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
-    $self->{gone}{$berth} = $handle;
-    return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);
-}
-
-# Something rare has happened to some worker.
-sub _on_bell {
-    my ($self) = @_;
-    $self->{board}->answer;
-    for my $handle ($self->workers) {
-        my $berth = $handle->{berth};
-        my %about = (berth => $berth, pid => $handle->pid);
-        my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
-        if ($is_ready && !$handle->{is_ready}) {
-            $handle->{is_ready} = 1;
-            $self->_feed('READY', %about);
-        }
-        if ($has_place && !$handle->{has_place}) {
-            $handle->{has_place} = 1;
-            $self->_feed('EXAMINED', %about);
-        }
-        if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
-            $handle->{is_used_up} = 1;
-            $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
-        }
-    }
-    return;
-}
-
-# A stopped process looks idle in its row if it was: the kernel knows better.
-sub _look {
-    my ($self) = @_;
-    my $wants_memory = $self->{options}{max_rss};
-    for my $handle ($self->workers) {
-        next unless $handle->{is_ready};
-        my (undef, undef, $requests, $busy_since, $extension) = $self->{board}->pulse($handle->{berth});
-        if (!$busy_since && EventLoop::Fork::_process_is_stopped($handle->pid)) {
-            $busy_since = $handle->{stopped_since} ||= _now();
-        }
-        else {
-            delete $handle->{stopped_since};
-        }
-        my %about = (berth => $handle->{berth}, pid => $handle->pid);
-        $self->_feed('HEARTBEAT', %about, busy_since => $busy_since, extension => $extension);
-        my $bytes = $wants_memory ? $handle->memory : 0;
-        $self->{board}->set_row($handle->{berth}, rss_bytes => $bytes) if $bytes;
-        $self->_feed('SAMPLE', %about, requests => $requests, rss => $bytes);
-    }
-    return;
-}
-
-# The machine's view, where other processes see it.
-sub _publish {
-    my ($self, $exit_code) = @_;
-    my ($machine, $board) = @$self{qw(machine board)};
-    my $pool = $machine->pool;
-    $board->set_header(
-        pool_state      => $pool->{state},
-        workers         => $pool->{workers},
-        generation      => $pool->{generation},
-        breaker_is_open => $pool->{breaker_is_open},
-        starts          => $pool->{starts},
-        beat            => _now(),
-        defined $exit_code ? (exit_code => $exit_code) : (),
-    );
-    for my $berth (keys %{ delete $self->{touched} || {} }) {
-        my $worker = $machine->worker($berth);
-        $board->set_row($berth, state => $worker->{state}, ready => $worker->{ready}, pid => $worker->{pid});
-    }
-    return;
-}
-
-sub _now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
-
-# ---- Reports --------------------------------------------------------------------------------------------------------
-
-my %ABOUT_WORKER = map { $_ => 1 } qw(worker_started worker_ready worker_exited worker_stuck worker_draining worker_killed
-    spawn_failed backoff reload_failed);
-
-sub _report {
-    my ($self, $action) = @_;
-    my $name  = $action->{report};
-    my %event = (event => $name, time => Time::HiRes::time(), generation => $action->{generation}, reason => $action->{cause});
-    my $handle;
-    if ($ABOUT_WORKER{$name}) {
-        my $berth = $action->{berth};
-        $handle = $self->{handles}{$berth};
-        if ($name eq 'worker_exited' || $name eq 'reload_failed') {
-            $handle = $self->{gone}{$berth};
-            $event{reason} = $handle->exit_reason if $handle;
-        }
-        @event{qw(slot pid cause)} = ($berth >> 1, $action->{pid}, $action->{cause});
-        $event{generation} = $handle->generation if $handle;
-    }
-    $event{reason}      = $self->{spawn_error} if $name eq 'spawn_failed';
-    $event{place}       = $handle->place       if $handle && ($name eq 'worker_stuck' || $name eq 'worker_killed');
-    $event{$_}          = $action->{$_} for grep { $action->{$_} } qw(elapsed count is_fast);
-    $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
-    $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
-    $event{method}      = $action->{method}      if $name eq 'start_method_changed';
-    $self->_tell(\%event, $handle);
-    return;
-}
-
-sub _tell {
-    my ($self, $event, $handle) = @_;
-    my $options = $self->{options};
-    my $called  = 0;
-    for my $name ("on_$event->{event}", 'on_event') {
-        $called += $self->_call($name, $event, $handle) if $options->{$name};
-    }
-    $self->{log}->event($event) unless $called;
-    return;
-}
-
-# What a callback throws must not keep a decision from being carried out.
-sub _call {
-    my ($self, $name, @arguments) = @_;
-    local $@;
-    return 1 if eval { $self->{options}{$name}->(@arguments); 1 };
-    $self->{log}->line("$name failed: " . EventLoop::Fork::Loop::_exception_text($@));
-    return 1;
 }
 
 1;

@@ -175,12 +175,20 @@ sub listeners {
 sub loop {
     my ($self) = @_;
     return $self->{adapter}->loop if $self->{adapter};
+    $self->_make_loop;
+    # Asked while it had none: what ran then could not stop this one.
+    $self->_soon(sub { $self->{adapter}->stop }) if $self->{is_stopping} && $self->{is_ready};
+    return $self->{adapter}->loop;
+}
+
+sub _make_loop {
+    my ($self) = @_;
     my $adapter = $self->{adapter} = EventLoop::Fork::Adapter::for_loop($self->{child}->loop);
     $self->{life_id} = $adapter->watch_io($self->{life}, sub { $self->_on_orphaned });
     $adapter->watch_signal(TERM => sub { $self->_stop });
     $adapter->watch_signal(QUIT => sub { $self->_leave });
     $self->_beat unless EventLoop::Fork::_is_our_loop($adapter->loop) || !$self->{options}{heartbeat_timeout};
-    return $adapter->loop;
+    return;
 }
 
 sub _on_orphaned {
@@ -203,7 +211,10 @@ sub ready {
     my ($self) = @_;
     return $self if $self->{is_ready}++;
     $self->{board}->ready;
-    $self->_call_on_stop if $self->{is_stopping};
+    if ($self->{is_stopping}) {
+        $self->_make_loop unless $self->{adapter};
+        $self->_call_on_stop;
+    }
     return $self;
 }
 

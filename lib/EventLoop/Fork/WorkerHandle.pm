@@ -9,11 +9,14 @@ our $VERSION = '0.001';
 
 use EventLoop::Fork::Child;
 use EventLoop::Fork::Scoreboard;
-use Time::HiRes ();
+use Scalar::Util qw(weaken);
+use Time::HiRes  ();
 
 sub _new {
-    my ($class, %self) = @_;
-    return bless {%self}, $class;
+    my ($class, %fields) = @_;
+    my $self = bless {%fields}, $class;
+    weaken $self->{board};    # its file goes with the supervisor
+    return $self;
 }
 
 sub pid        { return $_[0]{child}->pid }
@@ -32,7 +35,12 @@ sub memory {
     return $private || $rss || 0;
 }
 
-sub _row { my ($self) = @_; return $self->{last_row} || $self->{board}->row($self->{berth}) }
+sub _row {
+    my ($self) = @_;
+    return $self->{last_row} ||= {} unless $self->{board};
+    return $self->{last_row} || $self->{board}->row($self->{berth});
+}
+
 
 sub requests { return $_[0]->_row->{requests_done} }
 
