@@ -58,12 +58,13 @@ sub _scale {
         $timeout,
     );
     return $before if $header->{workers} == $wanted && !$header->{wanted_workers};
-    # The wish stays: the signal is on its way, and without a wish it would mean "one more".
+    # The signal may be on its way, and without a wish it would mean "one more": the wish is the number that there is.
+    $board->set_header(wanted_workers => $header->{workers});
     return EventLoop::Fork::Command::fail(
         $is_taken
         ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
         : sprintf(
-            '%s (pid %d) has not answered within %s s; it will scale when it does', $owner->name, $owner->pid, $timeout
+            '%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout
         )
     );
 }
