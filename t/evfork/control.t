@@ -41,11 +41,12 @@ my $gate     = "$EvforkTest::folder/gate";
 my $stubborn = EvforkTest::write_file('stubborn.pl', <<"APP");
 sub {
     my (\$worker) = \@_;
+    my \$loop = \$worker->loop;
     my \$look;
-    \$look = sub { -e '$gate' ? \$worker->loop->stop : \$worker->loop->watch_time(after => 0.01, code => \$look) };
+    \$look = sub { -e '$gate' ? \$loop->stop : \$loop->watch_time(after => 0.01, code => \$look) };
     \$worker->on_stop(\$look);
     \$worker->ready;
-    \$worker->loop->run;
+    \$loop->run;
     return 0;
 };
 APP

@@ -52,7 +52,7 @@ subtest 'hello, and the status file that nobody has named' => sub {
     my $data = json_of();
     is([ @$data{qw(name pid state file)} ], [ 'hello', $supervisor->pid, 'running', $file ], 'evfork status finds it');
     is($data->{listeners}, [$address], 'with its address');
-    is((grep { $_->{requests} == 1 } @{ $data->{workers} }), 1, 'one request was counted');
+    ok(EvforkTest::wait_until(sub { json_of()->{requests} == 1 }), 'one request was counted');
     my $second = EvforkTest->start('--workers', 1, '--name', 'hello', $EvforkTest::idle);
     is(
         [ $second->wait_for(qr/its status file is (.*)/) ],
@@ -115,7 +115,10 @@ subtest 'options from the environment' => sub {
     );
     my $supervisor = EvforkTest->start();
     ok($supervisor->wait_for_workers(3), 'three workers of that app');
-    is(json_of("$EvforkTest::folder/env.status")->{workers_ready}, 3, 'under that file');
+    ok(
+        EvforkTest::wait_until(sub { json_of("$EvforkTest::folder/env.status")->{workers_ready} == 3 }),
+        'under that file'
+    );
     ok(!(grep { /its status file/ } $supervisor->lines), 'which need not be told');
     finish($supervisor);
 };

@@ -83,6 +83,17 @@ sub _slurp {
     return readline($file) // '';
 }
 
+# Shared memory tells nobody when it changes: what the code returns, once that is true or the bound is over.
+sub wait_until {
+    my ($code) = @_;
+    my $deadline = now() + BOUND;
+    while (1) {
+        my $value = $code->();
+        return $value if $value || now() > $deadline;
+        select undef, undef, undef, 0.01;
+    }
+}
+
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub write_file {
