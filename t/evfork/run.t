@@ -123,6 +123,14 @@ subtest 'options from the environment' => sub {
     finish($supervisor);
 };
 
+subtest 'a name that is not ASCII' => sub {
+    my $supervisor = EvforkTest->start('--workers', 1, '--name', "caf\xc3\xa9", $EvforkTest::idle);
+    ok($supervisor->wait_for_workers(1), 'it runs');
+    my (undef, $out) = EvforkTest::evfork('status');
+    like($out, qr/\Acaf\xc3\xa9: running/, 'is printed as it was given');
+    finish($supervisor);
+};
+
 subtest 'nothing starts' => sub {
     my $app        = EvforkTest::write_file('broken.pl', 'this is not Perl;');
     my $supervisor = EvforkTest->start('--workers', 1, '--respawn-delay', '0.01', '--respawn-delay-max', '0.05', $app);

@@ -104,12 +104,13 @@ sub options {
     my ($self, $specification, @arguments) = @_;
     my %options;
     my @problems;
-    my $parser = Getopt::Long::Parser->new(
-        config => [qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute prefix_pattern=--|-)]);
+    my $before = Getopt::Long::Configure(
+        qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute prefix_pattern=--|-));
     {
         local $SIG{__WARN__} = sub { push @problems, $_[0] };
-        $parser->getoptionsfromarray(\@arguments, \%options, @$specification);
+        Getopt::Long::GetOptionsFromArray(\@arguments, \%options, @$specification);
     }
+    Getopt::Long::Configure($before);
     $self->refuse($self->_option_problem($problems[0], @$specification)) if @problems;
     $options{''} = \@arguments;
     return \%options;

@@ -70,11 +70,13 @@ sub _seconds {
     return sprintf $seconds < 1 ? '%.3f s' : '%.1f s', $seconds;
 }
 
-# Of plain data, keys in order.
+# Of plain data, keys in order; as characters, also where the data are bytes of UTF-8, as arguments and paths are.
 sub json {
     my ($data) = @_;
     require JSON::PP;
-    return JSON::PP->new->canonical->utf8->encode($data);
+    my $text = JSON::PP->new->canonical->encode($data);
+    utf8::decode($text) if $text !~ /[^\x00-\xff]/;
+    return $text;
 }
 
 1;
