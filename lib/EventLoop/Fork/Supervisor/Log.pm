@@ -80,3 +80,41 @@ sub json {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Supervisor::Log - the events of a supervisor as lines on STDERR
+
+=head1 METHODS
+
+=head2 new
+
+    my $log = EventLoop::Fork::Supervisor::Log->new(name => 'shop');
+
+=head2 line
+
+    $log->line('text');
+
+With time, name and pid before it, in one write.
+
+=head2 event
+
+    $log->event(\%event);
+
+=head2 text
+
+The words for an event.
+
+=head1 FUNCTIONS
+
+=head2 json
+
+    my $text = EventLoop::Fork::Supervisor::Log::json(\%data);
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor>
+
+=cut
