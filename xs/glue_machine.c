@@ -54,18 +54,12 @@ static const struct {
     const char *name;
     enum evf_event_type type;
 } event_names[] = {
-    {"START", EVF_EVENT_START},
-    {"TICK", EVF_EVENT_TICK},
-    {"SPAWNED", EVF_EVENT_SPAWNED},
-    {"SPAWN_FAILED", EVF_EVENT_SPAWN_FAILED},
-    {"READY", EVF_EVENT_READY},
-    {"EXITED", EVF_EVENT_EXITED},
-    {"HEARTBEAT", EVF_EVENT_HEARTBEAT},
-    {"SAMPLE", EVF_EVENT_SAMPLE},
-    {"EXAMINED", EVF_EVENT_EXAMINED},
-    {"STOP", EVF_EVENT_STOP},
-    {"RELOAD", EVF_EVENT_RELOAD},
-    {"RESIZE", EVF_EVENT_RESIZE},
+    {"START", EVF_EVENT_START},         {"TICK", EVF_EVENT_TICK},
+    {"SPAWNED", EVF_EVENT_SPAWNED},     {"SPAWN_FAILED", EVF_EVENT_SPAWN_FAILED},
+    {"READY", EVF_EVENT_READY},         {"EXITED", EVF_EVENT_EXITED},
+    {"HEARTBEAT", EVF_EVENT_HEARTBEAT}, {"SAMPLE", EVF_EVENT_SAMPLE},
+    {"EXAMINED", EVF_EVENT_EXAMINED},   {"STOP", EVF_EVENT_STOP},
+    {"RELOAD", EVF_EVENT_RELOAD},       {"RESIZE", EVF_EVENT_RESIZE},
 };
 
 void machine_event(pTHX_ const char *type, HV *fields, struct evf_supervisor_event *event) {
@@ -87,8 +81,8 @@ void machine_event(pTHX_ const char *type, HV *fields, struct evf_supervisor_eve
 }
 
 static const char *const action_names[] = {
-    [EVF_ACTION_SPAWN] = "SPAWN", [EVF_ACTION_DRAIN] = "DRAIN", [EVF_ACTION_EXAMINE] = "EXAMINE",
-    [EVF_ACTION_KILL] = "KILL",   [EVF_ACTION_LOOK] = "LOOK",   [EVF_ACTION_REPORT] = "REPORT",
+    [EVF_ACTION_SPAWN] = "SPAWN",   [EVF_ACTION_DRAIN] = "DRAIN", [EVF_ACTION_EXAMINE] = "EXAMINE",
+    [EVF_ACTION_KILL] = "KILL",     [EVF_ACTION_LOOK] = "LOOK",   [EVF_ACTION_REPORT] = "REPORT",
     [EVF_ACTION_FINISH] = "FINISH",
 };
 

@@ -19,7 +19,7 @@ SV *machine_new(pTHX_ const char *class_name, const struct evf_supervisor_option
 /* One line is one write. What cannot be written is lost: a full disk must not stop a server. */
 void machine_trace(const struct glue_machine *machine, const struct evf_supervisor_event *event, int64_t now_ns);
 void machine_store(pTHX_ HV *hash, const char *name, SV *value);
-NV machine_number(pTHX_ HV *hash, const char *name);       /* 0 if it is not there */
+NV machine_number(pTHX_ HV *hash, const char *name);        /* 0 if it is not there */
 int64_t machine_duration(pTHX_ HV *hash, const char *name); /* seconds there; nanoseconds here */
 void machine_event(pTHX_ const char *type, HV *fields, struct evf_supervisor_event *event);
 SV *machine_action(pTHX_ const struct evf_supervisor_action *action);

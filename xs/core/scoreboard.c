@@ -389,7 +389,8 @@ void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned number) {
 
 enum { NAME_FREE, NAME_CLAIMED, NAME_WRITTEN };
 
-/* True if the counter has that name, or has got it now. A process that dies between claim and name costs one counter. */
+/* True if the counter has that name, or has got it now. A process that dies between claim and name costs one counter.
+ */
 static bool take_counter(struct evf_scoreboard_header *header, size_t i, const char *name) {
     char known[EVF_SCOREBOARD_NAME];
     uint32_t state = NAME_FREE;
