@@ -74,7 +74,7 @@ my @CONTESTANTS = (
             my ($socket, $workers) = @_;
             return (
                 { EVF_BENCH_SOCKET => $socket, EVF_BENCH_WORKERS => $workers },
-                'hypnotoad', '-f', "$bench/servers/mojo.pl"
+                'hypnotoad', '-f', "$bench/servers/mojo"
             );
         },
     },
@@ -86,7 +86,7 @@ my @CONTESTANTS = (
         workers => undef,
         command => sub {
             my ($socket) = @_;
-            return ({}, 'start_server', "--path=$socket", '--interval=0', '--', $^X, "$bench/servers/starter.pl");
+            return ({}, 'start_server', "--path=$socket", '--interval=0', '--', $^X, "$bench/servers/starter");
         },
     },
 );
