@@ -27,9 +27,9 @@ sub {
     my $read = sub {
         my ($client) = @_;
         my $count = sysread $client, $request{$client}, 4096, length $request{$client};
-        return if !defined $count && ($! == EAGAIN || $! == EINTR);
+        return                   if !defined $count && ($! == EAGAIN || $! == EINTR);
         return $close->($client) if !$count || length $request{$client} > HEAD_LIMIT;
-        return if $request{$client} !~ /\r?\n\r?\n/;
+        return                   if $request{$client} !~ /\r?\n\r?\n/;
         my $body = "$greeting from process $$, slot " . $worker->slot . ', generation ' . $worker->generation . "\n";
         syswrite $client, join "\r\n", 'HTTP/1.1 200 OK', 'Content-Type: text/plain', 'Content-Length: ' . length $body,
             'Connection: close', '', $body;

@@ -1161,6 +1161,61 @@ static void pair_leaves(void) {
     close_it();
 }
 
+/* ---- What the simulation has found -------------------------------------------------------------------------- */
+
+static void back_off_outlives_a_reload(void) {
+    defaults(1);
+    options.max_requests = 10;
+    open_ready();
+    pass(10 * SECOND);
+    event(EVF_EVENT_RELOAD, 0);
+    sample(0, 10, 0);
+    EXPECT("spawn:1");
+    exited(1, EXIT_1);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    pass(100 * MS - 1);
+    EXPECT("");
+    pass(1);
+    EXPECT("spawn:1");
+    CHECK_INT(last_spawn.cause, EVF_CAUSE_REQUESTS);
+    CHECK_INT(last_spawn.generation, 1);
+    close_it();
+}
+
+static void grace_begins_when_told(void) {
+    defaults(1);
+    open_it();
+    answers = false;
+    event(EVF_EVENT_START, 0);
+    stop(false);
+    pass(100 * SECOND);
+    EXPECT("spawn:0");
+    answer(0, 77);
+    EXPECT("drain:0");
+    pass(30 * SECOND - 1);
+    EXPECT("");
+    pass(1);
+    EXPECT("examine:0");
+    close_it();
+}
+
+static void breaker_opens_before_the_canary(void) {
+    defaults(3);
+    options.crash_limit = 1;
+    open_ready();
+    exited(2, 0);
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("spawn:2 spawn:1");
+    forget();
+    exited(2, EXIT_1); /* of the old generation */
+    REPORTED("worker_exited breaker_open reload_failed backoff");
+    CHECK_INT(pool().generation, 1);
+    ready(1); /* the canary may still come */
+    EXPECT("drain:0");
+    CHECK(!pool().breaker_is_open);
+    close_it();
+}
+
 /* ---- Recording ---------------------------------------------------------------------------------------------- */
 
 static void words(void) {
@@ -1221,6 +1276,9 @@ int main(int argc, char **argv) {
         TAP_TEST(who_goes_first, "back-offs go first, then those that start"),
         TAP_TEST(all_numbers_leave, "without a free number a new slot waits"),
         TAP_TEST(pair_leaves, "a slot that leaves takes its token along"),
+        TAP_TEST(back_off_outlives_a_reload, "a request that follows a failed reload waits for the back-off"),
+        TAP_TEST(grace_begins_when_told, "the graceful timeout begins when the worker is told"),
+        TAP_TEST(breaker_opens_before_the_canary, "a breaker that opens takes back what nobody has proved"),
         TAP_TEST(words, "causes and reports have words"),
     };
     return run_once_only(tests, COUNT_OF(tests), argc, argv);

@@ -294,6 +294,16 @@ static void take_event(struct checker *checker, const struct evf_supervisor *sup
 
 /* ---- What an action may be ---------------------------------------------------------------------------------- */
 
+/* A limit is a reason only when it was passed, and not too young. */
+static bool has_reason(const struct checker *checker, const struct evf_supervisor_action *action) {
+    const struct check_worker *beside = &checker->worker[action->berth ^ 1];
+    const int64_t age_ns = checker->now_ns - beside->ready_ns;
+    const bool is_limit = action->cause == EVF_CAUSE_REQUESTS || action->cause == EVF_CAUSE_RSS;
+    if (!is_limit && action->cause != EVF_CAUSE_LIFETIME) return true;
+    if (age_ns < checker->options.min_lifetime_ns) return false;
+    return is_limit ? beside->passed_limit : age_ns >= checker->options.max_lifetime_ns;
+}
+
 static void check_spawn(struct checker *checker, const struct evf_supervisor *supervisor,
                         const struct evf_supervisor_action *action) {
     struct check_worker *worker = &checker->worker[action->berth];
@@ -303,6 +313,7 @@ static void check_spawn(struct checker *checker, const struct evf_supervisor *su
     (void)evf_supervisor_worker(supervisor, action->berth, &view);
     require(checker, checker->is_started && !checker->is_stopping, "a start at the wrong time", action->berth);
     require(checker, !is_alive(worker), "a start over a living worker", action->berth);
+    require(checker, !view.is_replacement || has_reason(checker, action), "a replacement for no reason", action->berth);
     require(checker, !view.is_leaving, "a start in a slot that leaves", action->berth);
     require(checker, action->generation == checker->generation, "a start of another generation", action->berth);
     require(checker, has_fallen == checker->is_fallen_back, "the wrong start method", action->berth);

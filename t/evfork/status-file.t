@@ -54,10 +54,16 @@ subtest folders => sub {
     is($folders[-1], "$root/evfork-$>", 'the last is in the folder for temporary files');
     is($folders[0], $> == 0 && -d '/run' ? '/run/evfork' : "$root/evfork", 'the first');
     chmod 0777, $root;
-    is([ grep { $_ eq "$root/evfork" } EventLoop::Fork::Command::StatusFile::folders() ], [], 'not where others can write');
+    is(
+        [ grep { $_ eq "$root/evfork" } EventLoop::Fork::Command::StatusFile::folders() ], [],
+        'not where others can write'
+    );
     chmod 0700, $root;
     $ENV{EVENTLOOP_FORK_RUNTIME_DIR} = "$root/run";
-    is([ EventLoop::Fork::Command::StatusFile::folders() ], ["$root/run"], 'EVENTLOOP_FORK_RUNTIME_DIR is the only one');
+    is(
+        [ EventLoop::Fork::Command::StatusFile::folders() ], ["$root/run"],
+        'EVENTLOOP_FORK_RUNTIME_DIR is the only one'
+    );
 };
 
 subtest 'a folder that somebody else has made' => sub {
@@ -83,11 +89,14 @@ subtest 'which file' => sub {
     is($other, "$root/run/app-$$.status", 'a second of that name');
     my $second = new_board($other);
     is(try_find(), "1: several supervisors run; say which: app, app-$$", 'two');
-    is(try_find('app'),     $path,  'by name');
-    is(try_find("app-$$"),  $other, 'by name');
-    is(try_find($other),    $other, 'by path');
+    is(try_find('app'), $path, 'by name');
+    is(try_find("app-$$"), $other, 'by name');
+    is(try_find($other), $other, 'by path');
     is(try_find("$root/x"), "$root/x", 'a path is a path');
-    like(try_find('ap'), qr/\A3: there is no file 'ap' and no supervisor of that name; did you mean 'app'\?\z/, 'a wrong name');
+    like(
+        try_find('ap'), qr/\A3: there is no file 'ap' and no supervisor of that name; did you mean 'app'\?\z/,
+        'a wrong name'
+    );
     undef $second;
     ok(!-e $other, 'the file goes with its owner');
 

@@ -28,19 +28,39 @@ subtest text => sub {
     like($out, qr/^  requests 1305$/m, 'requests, of all time');
     like($out, qr/^  breaker  open/m, 'the breaker');
     my @rows = map { [ split / {2,}/, s/\A +//r ] } grep { /^ +\d/ } split /\n/, $out;
-    is([ map { [ @$_[ 0 .. 3 ] ] } @rows ], [ [ 0, $$, 'ready', 7 ], [ 1, 1, 'ready', 6 ], [ 2, '-', 'backoff', 7 ] ], 'a line for each');
-    like($out, qr/^ +0 .* 1200 +2 +\d+(?:\.\d)? .* busy for 1\.[2-9] s/m, 'requests, in flight, rate, heartbeat') or diag $out;
+    is(
+        [ map { [ @$_[ 0 .. 3 ] ] } @rows ], [ [ 0, $$, 'ready', 7 ], [ 1, 1, 'ready', 6 ], [ 2, '-', 'backoff', 7 ] ],
+        'a line for each'
+    );
+    like($out, qr/^ +0 .* 1200 +2 +\d+(?:\.\d)? .* busy for 1\.[2-9] s/m, 'requests, in flight, rate, heartbeat')
+        or diag $out;
     like($out, qr/^ +1 .* idle /m, 'idle');
-    like($out, qr/^ +2 .* exit 255: no \Q[31m\E database \(5\.\d s ago\)$/m, 'the last exit, without control characters');
+    like(
+        $out, qr/^ +2 .* exit 255: no \Q[31m\E database \(5\.\d s ago\)$/m,
+        'the last exit, without control characters'
+    );
     unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f]/, 'nothing for a terminal');
 };
 
 subtest JSON => sub {
     my $data = json_of($path);
-    is([ sort keys %$data ], [ sort qw(app breaker_open counters exit_code file generation listeners loop name perl pid program requests running started
-                starts state uptime version workers workers_ready workers_wanted) ], 'keys');
-    is([ sort keys %{ $data->{workers}[0] } ], [ sort qw(age busy_for counters error generation heartbeat in_flight last_exit
-                last_exit_age memory pid requests requests_per_second slot state stuck_at turns) ], 'keys of a worker');
+    is(
+        [ sort keys %$data ],
+        [
+            sort
+                qw(app breaker_open counters exit_code file generation listeners loop name perl pid program requests running started
+                starts state uptime version workers workers_ready workers_wanted)
+        ],
+        'keys'
+    );
+    is(
+        [ sort keys %{ $data->{workers}[0] } ],
+        [
+            sort qw(age busy_for counters error generation heartbeat in_flight last_exit
+                last_exit_age memory pid requests requests_per_second slot state stuck_at turns)
+        ],
+        'keys of a worker'
+    );
     is($data->{running}, JSON::PP::true, 'a boolean');
     is($data->{breaker_open}, JSON::PP::true, 'another');
     is($data->{starts}, { start => 3, died => 2, reload => 1 }, 'starts');
@@ -83,7 +103,10 @@ subtest 'a stuck worker' => sub {
 subtest 'a replacement beside the worker that it replaces' => sub {
     $board->set_row(3, pid => $$, slot => 1, state => 1, generation => 8, spawned => BoardTest::now());
     my $workers = json_of($path)->{workers};
-    is([ map { "$_->{slot} $_->{state}" } @$workers ], [ '0 ready', '1 ready', '1 starting', '2 backoff' ], 'both are shown');
+    is(
+        [ map { "$_->{slot} $_->{state}" } @$workers ], [ '0 ready', '1 ready', '1 starting', '2 backoff' ],
+        'both are shown'
+    );
     $board->clear_row(3);
 };
 

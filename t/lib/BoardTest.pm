@@ -65,7 +65,10 @@ sub fill {
     );
     $board->set_row(4, slot => 2, pid => 1, requests_done => 100, counters => [ 3, 1 ]);
     $board->clear_row(4);    # which makes that past
-    $board->set_row(4, slot => 2, state => 5, generation => 7, exited => $now - 5, reason => "exit 255: no \e[31m\ndatabase");
+    $board->set_row(
+        4, slot => 2, state => 5, generation => 7, exited => $now - 5,
+        reason  => "exit 255: no \e[31m\ndatabase"
+    );
     return $board;
 }
 

@@ -13,8 +13,8 @@ use IO::Select;
 use POSIX       qw(WNOHANG);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
-use constant SLOW  => $ENV{EVF_TEST_SLOW} ? 1 : 0;
-use constant BOUND => SLOW ? 300 : 40;    # seconds, for anything
+use constant SLOW  => $ENV{EVF_TEST_SLOW} ? 1   : 0;
+use constant BOUND => SLOW                ? 300 : 40;    # seconds, for anything
 
 our $script = File::Spec->rel2abs("$FindBin::Bin/../../script/evfork");
 our $apps   = File::Spec->rel2abs("$FindBin::Bin/../../examples/apps");
@@ -42,18 +42,20 @@ sub evfork {
 
 # ---- As a program ---------------------------------------------------------------------------------------------------
 
-sub command { return ($^X, (map { "-I$_" } @INC), $script, @_) }
+sub command {
+    return ($^X, (map { "-I$_" } @INC), $script, @_);
+}
 
 # The same, by the program.
 sub run_evfork {
     my (@arguments) = @_;
-    my $out = File::Temp->new;
-    my $err = File::Temp->new;
-    my $pid = fork;
+    my $out         = File::Temp->new;
+    my $err         = File::Temp->new;
+    my $pid         = fork;
     die "fork: $!" unless defined $pid;
     if (!$pid) {
-        open STDOUT, '>&', $out or POSIX::_exit(99);
-        open STDERR, '>&', $err or POSIX::_exit(99);
+        open STDOUT, '>&', $out  or POSIX::_exit(99);
+        open STDERR, '>&', $err  or POSIX::_exit(99);
         exec command(@arguments) or POSIX::_exit(99);
     }
     my $status = _wait($pid);
@@ -81,6 +83,17 @@ sub _slurp {
     return readline($file) // '';
 }
 
+# Shared memory tells nobody when it changes: what the code returns, once that is true or the bound is over.
+sub wait_until {
+    my ($code) = @_;
+    my $deadline = now() + BOUND;
+    while (1) {
+        my $value = $code->();
+        return $value if $value || now() > $deadline;
+        select undef, undef, undef, 0.01;
+    }
+}
+
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub write_file {
@@ -104,7 +117,7 @@ sub start {
     die "fork: $!" unless defined $pid;
     if (!$pid) {
         setpgrp;
-        open STDERR, '>&', $writer or POSIX::_exit(99);
+        open STDERR, '>&', $writer      or POSIX::_exit(99);
         exec command('run', @arguments) or POSIX::_exit(99);
     }
     close $writer;
@@ -139,7 +152,7 @@ sub _read {
     sysread $self->{log}, $self->{buffer}, 65_536, length $self->{buffer} or return 0;
     while ($self->{buffer} =~ s/\A([^\n]*)\n//) {
         push @{ $self->{lines} }, $1;
-        push @{ $self->{read} },  $1;
+        push @{ $self->{read} }, $1;
     }
     return 1;
 }
@@ -183,17 +196,22 @@ sub options_in_pod {
     for my $option (grep { $_->{has_switch} && $_->{name} ne 'app' } EventLoop::Fork::Supervisor::Options::table()) {
         my ($switch, $kind, $default) = @$option{qw(switch kind default)};
         $switch =~ s/\A--/--no-/ if $kind eq 'flag' && $default;
-        my $item = join ', ', map {"B<$_>"} (defined $option->{short} ? "-$option->{short}" : ()), $switch;
-        my $meta = $kind eq 'choice' ? join '|', map {"C<$_>"} @{ $option->{among} } : $option->{meta} || $meta{$kind};
+        my $item = join ', ', map { "B<$_>" } (defined $option->{short} ? "-$option->{short}" : ()), $switch;
+        my $meta =
+            $kind eq 'choice'
+            ? join '|', map { "C<$_>" } @{ $option->{among} }
+            : $option->{meta} || $meta{$kind};
         $item .= ' ' . ($meta =~ /</ ? $meta : "I<$meta>") if defined $meta;
-        $item .= "|C<$option->{word}>" if defined $option->{word};
+        $item .= "|C<$option->{word}>"                     if defined $option->{word};
         my $text = $option->{help};
         $text = "do not $text" if $kind eq 'flag' && $default;
         $text = ucfirst $text unless $text =~ /\A\w+:/;
         $text .= '.';
         $text .= " 0: $option->{zero}." if defined $option->{zero} && "$default" ne '0';
+
         if (defined $default && $kind !~ /\A(?:flag|list)\z/) {
-            $text .= ' Default: ' . ($default eq '0' && defined $option->{zero} ? "0, $option->{zero}" : $default) . '.';
+            $text .=
+                ' Default: ' . ($default eq '0' && defined $option->{zero} ? "0, $option->{zero}" : $default) . '.';
         }
         push @items, "=item $item\n", _wrapped($text);
     }

@@ -30,6 +30,8 @@ subtest 'children of others are nobody\'s business' => sub {
 
 # perl5 11789: a reaper made system() return -1.
 subtest 'system() beside the supervisor keeps its status' => sub {
+    my $folder     = File::Temp->newdir;
+    my $log        = "$folder/log";
     my $supervisor = SupervisorTest->start(
         workers => 2,
         before  => sub {
@@ -45,8 +47,8 @@ subtest 'system() beside the supervisor keeps its status' => sub {
             $loop->watch_time(after => 0, code => $again);
         },
         loop_of => sub { our $loop },
-        stderr  => my $log = File::Temp->new . '',
-        worker  => sub { my ($worker) = @_; $worker->ready; POSIX::_exit(0) if $worker->generation < 0; $worker->loop->run; 0 },
+        stderr  => $log,
+        worker  => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
     );
     $supervisor->wait_for_count(worker_ready => 2);
     for (1 .. 5) {
@@ -72,7 +74,10 @@ subtest 'TERM in the first moment of a worker is obeyed' => sub {
 # PAGI::Server: a TERM while the parent was still forking killed it and left the workers behind.
 subtest 'TERM at any moment of the start ends everything' => sub {
     for my $round (1 .. 20) {
-        my $supervisor = SupervisorTest->start(workers => 5, worker => \&serve, before => sub { $SIG{TERM} = 'IGNORE' });
+        my $supervisor = do {
+            local $SIG{TERM} = 'IGNORE';    # until start is called
+            SupervisorTest->start(workers => 5, worker => \&serve);
+        };
         select undef, undef, undef, rand 0.15;    # the moment itself is what is tested
         $supervisor->signal('TERM');
         # One that came before start was ignored, as the test has it.

@@ -120,13 +120,13 @@ static void put_off_respawn(struct evf_supervisor *supervisor, unsigned berth, e
 static void start_has_failed(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
                              enum evf_cause cause, int wait_status) {
     evf__reload_start_failed(supervisor, berth, ended->generation, cause, wait_status);
+    /* What we killed says nothing about its start method. */
+    evf__breaker_count(supervisor, is_signal(wait_status) && cause == EVF_CAUSE_FAILED, berth, cause, wait_status);
     if (ended->is_replacement) put_off_replacement(supervisor, berth);
     else {
         count_failure(&supervisor->slot[evf__slot_of(berth)].failures);
         put_off_respawn(supervisor, berth, cause, hurry_of(wait_status));
     }
-    /* What we killed says nothing about its start method. */
-    evf__breaker_count(supervisor, is_signal(wait_status) && cause == EVF_CAUSE_FAILED, berth, cause, wait_status);
 }
 
 static void release_slot(struct evf_supervisor *supervisor, unsigned slot) {

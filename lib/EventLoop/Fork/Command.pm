@@ -22,19 +22,21 @@ use constant {
 
 # In the order of the help.
 my @COMMANDS = (
-    [ run     => 'Run',     'start a supervisor with the workers of an app' ],
-    [ status  => 'Status',  'tell how a supervisor and its workers are' ],
-    [ top     => 'Top',     'show that live' ],
+    [ run     => 'Run', 'start a supervisor with the workers of an app' ],
+    [ status  => 'Status', 'tell how a supervisor and its workers are' ],
+    [ top     => 'Top', 'show that live' ],
     [ metrics => 'Metrics', 'tell it in the format of Prometheus' ],
-    [ reload  => 'Reload',  'replace all workers by new ones' ],
-    [ scale   => 'Scale',   'set the number of workers' ],
-    [ stop    => 'Stop',    'stop a supervisor' ],
-    [ replay  => 'Replay',  'take the decisions of a trace again' ],
-    [ help    => 'Help',    'explain a command' ],
+    [ reload  => 'Reload', 'replace all workers by new ones' ],
+    [ scale   => 'Scale', 'set the number of workers' ],
+    [ stop    => 'Stop', 'stop a supervisor' ],
+    [ replay  => 'Replay', 'take the decisions of a trace again' ],
+    [ help    => 'Help', 'explain a command' ],
 );
 my %CLASSES = map { $_->[0] => __PACKAGE__ . "::$_->[1]" } @COMMANDS;
 
-sub commands { return map { [ @$_[ 0, 2 ] ] } @COMMANDS }
+sub commands {
+    return map { [ @$_[ 0, 2 ] ] } @COMMANDS;
+}
 
 # ---- From the arguments to the exit code ----------------------------------------------------------------------------
 
@@ -53,10 +55,10 @@ sub _dispatch {
     my ($script, @arguments) = @_;
     my $name = shift @arguments;
     fail('no command given; there are: ' . join(', ', map { $_->[0] } @COMMANDS)) unless defined $name;
-    $name = 'help'                                                                if $name eq '--help' || $name eq '-h';
-    return _print_version()                                                       if $name eq '--version';
-    fail(unknown('option',  $name, '--help', '--version'))                        if $name =~ /\A-/;
-    fail(unknown('command', $name, map { $_->[0] } @COMMANDS))                    unless $CLASSES{$name};
+    $name = 'help'                                        if $name eq '--help' || $name eq '-h';
+    return _print_version()                               if $name eq '--version';
+    fail(unknown('option', $name, '--help', '--version')) if $name =~ /\A-/;
+    fail(unknown('command', $name, map { $_->[0] } @COMMANDS)) unless $CLASSES{$name};
     if (grep { $_ eq '--help' } before_separator(@arguments)) {
         @arguments = $name eq 'help' ? () : ($name);
         $name      = 'help';
@@ -102,11 +104,13 @@ sub options {
     my ($self, $specification, @arguments) = @_;
     my %options;
     my @problems;
-    my $parser = Getopt::Long::Parser->new(config => [qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute prefix_pattern=--|-)]);
+    my $before = Getopt::Long::Configure(
+        qw(default gnu_compat bundling no_ignore_case no_auto_abbrev permute prefix_pattern=--|-));
     {
         local $SIG{__WARN__} = sub { push @problems, $_[0] };
-        $parser->getoptionsfromarray(\@arguments, \%options, @$specification);
+        Getopt::Long::GetOptionsFromArray(\@arguments, \%options, @$specification);
     }
+    Getopt::Long::Configure($before);
     $self->refuse($self->_option_problem($problems[0], @$specification)) if @problems;
     $options{''} = \@arguments;
     return \%options;
@@ -125,13 +129,15 @@ sub _option_problem {
     return lcfirst $text;
 }
 
-sub _switches { return map { my $name = s/[|=:!+].*//r; length $name == 1 ? "-$name" : "--$name" } grep { !ref } @_ }
+sub _switches {
+    return map { my $name = s/[|=:!+].*//r; length $name == 1 ? "-$name" : "--$name" } grep { !ref } @_;
+}
 
 # For commands that are about one supervisor: at most one word is left.
 sub only_argument {
     my ($self, @arguments) = @_;
     $self->refuse("unexpected argument '$arguments[1]'") if @arguments > 1;
-    $self->refuse('FILE is empty') if @arguments && !length $arguments[0];
+    $self->refuse('FILE is empty')                       if @arguments && !length $arguments[0];
     return $arguments[0];
 }
 
@@ -155,12 +161,16 @@ sub refuse {
 # Ends the command.
 sub fail {
     my ($message, $exit_code) = @_;
-    die bless { message => $message, exit_code => defined $exit_code ? $exit_code : FAILED }, 'EventLoop::Fork::Command::Failure';
+    die bless { message => $message, exit_code => defined $exit_code ? $exit_code : FAILED },
+        'EventLoop::Fork::Command::Failure';
 }
 
 sub _failure {
     my ($error) = @_;
-    return (message_of($error), blessed $error && $error->isa('EventLoop::Fork::Command::Failure') ? $error->{exit_code} : FAILED);
+    return (
+        message_of($error),
+        blessed $error && $error->isa('EventLoop::Fork::Command::Failure') ? $error->{exit_code} : FAILED
+    );
 }
 
 # Without the line it comes from.
@@ -189,11 +199,12 @@ sub unknown {
 
 # The known word that somebody meant: few letters away, or it begins so.
 sub nearest {
-    my ($word, @known) = @_;
+    my ($word, @known)    = @_;
     my ($nearest, $least) = (undef, 1 + int length($word) / 3);
     for my $candidate (@known) {
         my $distance = _distance($word, $candidate);
-        ($nearest, $least) = ($candidate, $distance) if $distance <= $least && !(defined $nearest && $distance == $least);
+        ($nearest, $least) = ($candidate, $distance)
+            if $distance <= $least && !(defined $nearest && $distance == $least);
     }
     return $nearest if defined $nearest;
     my @longer = grep { length $word > 3 && index($_, $word) == 0 } @known;
@@ -209,8 +220,8 @@ sub _distance {
     for my $i (1 .. @from) {
         my @row = ($i);
         for my $j (1 .. @to) {
-            my $is_same = $from[ $i - 1 ] eq $to[ $j - 1 ];
-            my ($least) = sort { $a <=> $b } $rows[-1][$j] + 1, $row[-1] + 1, $rows[-1][ $j - 1 ] + !$is_same;
+            my $is_same    = $from[ $i - 1 ] eq $to[ $j - 1 ];
+            my ($least)    = sort { $a <=> $b } $rows[-1][$j] + 1, $row[-1] + 1, $rows[-1][ $j - 1 ] + !$is_same;
             my $is_swapped = $i > 1 && $j > 1 && $from[ $i - 1 ] eq $to[ $j - 2 ] && $from[ $i - 2 ] eq $to[ $j - 1 ];
             $least = $rows[-2][ $j - 2 ] + 1 if $is_swapped && $rows[-2][ $j - 2 ] + 1 < $least;
             push @row, $least;
@@ -224,10 +235,10 @@ sub _distance {
 
 # Characters, at once. A reader that has left is no error; a full disk is one. False: nobody reads.
 sub put {
-    my ($text) = @_;
+    my $text = join '', @_;
     utf8::encode($text);
     local $! = 0;
-    return 1 if print {*STDOUT} $text and STDOUT->flush;
+    return 1                        if print {*STDOUT} $text and STDOUT->flush;
     return fail("cannot write: $!") if $! != EPIPE;
     open STDOUT, '>', File::Spec->devnull or return 0;    # perl would complain of what is left, at its end
     return 0;

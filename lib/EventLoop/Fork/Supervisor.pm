@@ -431,8 +431,8 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
 
     my $exit_code = $supervisor->run;
 
-Starts it, unless C<start> has, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the breaker is open and
-no worker is left.
+Starts it, unless C<start> has, and runs the loop until it has ended. 0: stopped on request; 2: nothing could start; 3: the
+breaker is open and no worker is left.
 
 =head2 start
 

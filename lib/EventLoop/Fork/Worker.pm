@@ -106,7 +106,8 @@ sub _follow_signals {
 
 sub stopping {
     my ($self) = @_;
-    $self->_stop if !$self->{is_stopping} && getppid != $self->{supervisor_pid};
+    $self->_stop        if !$self->{is_stopping} && getppid != $self->{supervisor_pid};
+    $self->_run_on_stop if $self->{has_to_stop} && !$self->{adapter};
     return $self->{is_stopping} ? 1 : 0;
 }
 
@@ -114,7 +115,8 @@ sub on_stop {
     my ($self, $code) = @_;
     EventLoop::Fork::Loop::_check_code('on_stop', code => $code);
     push @{ $self->{on_stop} }, $code;
-    $self->_soon(sub { $code->($self) }) if $self->{is_stopping} && $self->{is_ready};
+    $self->{had_on_stop} = 1;
+    $self->_call_on_stop if $self->{has_to_stop};
     return $self;
 }
 
@@ -133,19 +135,19 @@ sub _stop {
     return;
 }
 
+# Each code once, in a turn of the loop: a stop that comes before run would be lost. Without a loop they wait for one, or
+# for the next question.
 sub _call_on_stop {
     my ($self) = @_;
-    my @codes = @{ $self->{on_stop} };
-    @codes = (sub { $self->{adapter}->stop if $self->{adapter} }) unless @codes;
-    $self->_soon(sub { $_->($self) for @codes });
+    $self->{has_to_stop} = 1;
+    $self->{adapter}->watch_time(0, sub { $self->_run_on_stop }) if $self->{adapter};
     return;
 }
 
-# In a turn of the loop: a stop that comes before run would be lost.
-sub _soon {
-    my ($self, $code) = @_;
-    return $code->() unless $self->{adapter};
-    $self->{adapter}->watch_time(0, $code);
+sub _run_on_stop {
+    my ($self) = @_;
+    return $self->{adapter}->stop if !$self->{had_on_stop} && $self->{adapter};
+    $_->($self) for splice @{ $self->{on_stop} };
     return;
 }
 
@@ -176,8 +178,7 @@ sub loop {
     my ($self) = @_;
     return $self->{adapter}->loop if $self->{adapter};
     $self->_make_loop;
-    # Asked while it had none: what ran then could not stop this one.
-    $self->_soon(sub { $self->{adapter}->stop }) if $self->{is_stopping} && $self->{is_ready};
+    $self->_call_on_stop if $self->{has_to_stop};
     return $self->{adapter}->loop;
 }
 
@@ -211,10 +212,7 @@ sub ready {
     my ($self) = @_;
     return $self if $self->{is_ready}++;
     $self->{board}->ready;
-    if ($self->{is_stopping}) {
-        $self->_make_loop unless $self->{adapter};
-        $self->_call_on_stop;
-    }
+    $self->_call_on_stop if $self->{is_stopping};
     return $self;
 }
 
@@ -289,8 +287,8 @@ The number of the place, from 0, which its replacements keep; the generation of 
 
     $worker->on_stop(sub { my ($worker) = @_; ... });
 
-Called in a turn of the loop when the worker is to stop; the code then makes the worker's code return. Without any, the
-loop is stopped. A worker that is asked before C<ready> and has no C<on_stop> ends at once.
+Called once, in a turn of the loop, when the worker is to stop; the code then makes the worker's code return. In a worker
+without a loop C<stopping> calls it. Without any, the loop is stopped. A worker that is asked before C<ready> and has no C<on_stop> ends at once.
 
 =head2 stopping
 

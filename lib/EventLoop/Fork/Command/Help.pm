@@ -25,7 +25,7 @@ sub _overview {
     my @lines = ('Usage: evfork COMMAND [options] [arguments]', '');
     push @lines, map { sprintf '  %-9s %s', @$_ } EventLoop::Fork::Command::commands();
     push @lines, '', 'evfork COMMAND --help, or evfork help COMMAND, explains one; man evfork is the manual.';
-    return join '', map {"$_\n"} @lines;
+    return join '', map { "$_\n" } @lines;
 }
 
 sub _about {

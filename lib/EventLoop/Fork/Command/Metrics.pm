@@ -36,8 +36,11 @@ sub _family {
     my ($name, $type, $help, @samples) = @_;
     @samples = grep { defined $_->[1] } @samples or return '';
     $help =~ s/([\\\n])/$1 eq "\n" ? '\\n' : '\\\\'/ge;
-    my @lines = ("# HELP $name $help", "# TYPE $name $type", map { $name . _labels(@{ $_->[0] }) . ' ' . _number($_->[1]) } @samples);
-    return join '', map {"$_\n"} @lines;
+    my @lines = (
+        "# HELP $name $help", "# TYPE $name $type",
+        map { $name . _labels(@{ $_->[0] }) . ' ' . _number($_->[1]) } @samples
+    );
+    return join '', map { "$_\n" } @lines;
 }
 
 sub _labels {
@@ -80,13 +83,19 @@ sub _pool {
             'evfork_info', 'gauge', 'What runs: always 1.',
             [ [ map { $_ => $data->{$_} } qw(name program version perl loop) ], 1 ],
         ],
-        [ 'evfork_start_time_seconds', 'gauge', 'When the supervisor started, since the epoch.', [ [], $data->{started} ] ],
+        [
+            'evfork_start_time_seconds', 'gauge', 'When the supervisor started, since the epoch.',
+            [ [], $data->{started} ]
+        ],
         [
             'evfork_state', 'gauge', 'The state of the pool: 1 for the one it is in.',
             map { [ [ state => $_ ], $data->{state} eq $_ ? 1 : 0 ] } @POOL_STATES,
         ],
-        [ 'evfork_generation',     'gauge', 'Counts up with each reload.', [ [], $data->{generation} ] ],
-        [ 'evfork_breaker_open',   'gauge', 'Whether too many workers have failed to start.', [ [], $data->{breaker_open} ? 1 : 0 ] ],
+        [ 'evfork_generation', 'gauge', 'Counts up with each reload.', [ [], $data->{generation} ] ],
+        [
+            'evfork_breaker_open', 'gauge', 'Whether too many workers have failed to start.',
+            [ [], $data->{breaker_open} ? 1 : 0 ]
+        ],
         [ 'evfork_workers_wanted', 'gauge', 'Workers that there should be.', [ [], $data->{workers_wanted} ] ],
         [
             'evfork_workers', 'gauge', 'Workers that there are.',
@@ -106,7 +115,7 @@ sub _by_slot {
     for my $worker (@{ $data->{workers} }) {
         my $slot  = $worker->{slot};
         my $added = $value->($worker);
-        next unless defined $added;
+        next               unless defined $added;
         push @slots, $slot unless exists $sums{$slot};
         $sums{$slot} += $added;
     }
@@ -122,17 +131,29 @@ sub _of_slot {
 
 sub _workers {
     my ($data) = @_;
-    my $sum    = sub { my ($key) = @_; return _by_slot($data, sub { $_[0]{$key} }) };
-    my $latest = sub { my ($key) = @_; return _of_slot($data, sub { $_[0]{$key} }) };
+    my $sum = sub {
+        my ($key) = @_;
+        return _by_slot($data, sub { $_[0]{$key} });
+    };
+    my $latest = sub {
+        my ($key) = @_;
+        return _of_slot($data, sub { $_[0]{$key} });
+    };
     return (
         [ 'evfork_requests_total', 'counter', 'Requests that all workers have done.', [ [], $data->{requests} ] ],
-        [ 'evfork_worker_requests_total',     'counter', 'Requests that the worker has done.', $sum->('requests') ],
-        [ 'evfork_worker_requests_in_flight', 'gauge',   'Requests under way.',                            $sum->('in_flight') ],
-        [ 'evfork_worker_memory_bytes',       'gauge',   'Private memory where the kernel tells it, else resident.', $sum->('memory') ],
-        [ 'evfork_worker_loop_turns_total',   'counter', 'Turns of the loop of the worker.',                     $latest->('turns') ],
-        [ 'evfork_worker_busy_seconds',       'gauge',   'Since when the loop has not waited; 0: it waits.',     $latest->('busy_for') ],
-        [ 'evfork_worker_age_seconds',        'gauge',   'Since the start of the worker.',                       $latest->('age') ],
-        [ 'evfork_worker_generation',         'gauge',   'The generation of the worker.',                        $latest->('generation') ],
+        [ 'evfork_worker_requests_total', 'counter', 'Requests that the worker has done.', $sum->('requests') ],
+        [ 'evfork_worker_requests_in_flight', 'gauge', 'Requests under way.', $sum->('in_flight') ],
+        [
+            'evfork_worker_memory_bytes', 'gauge', 'Private memory where the kernel tells it, else resident.',
+            $sum->('memory')
+        ],
+        [ 'evfork_worker_loop_turns_total', 'counter', 'Turns of the loop of the worker.', $latest->('turns') ],
+        [
+            'evfork_worker_busy_seconds', 'gauge', 'Since when the loop has not waited; 0: it waits.',
+            $latest->('busy_for')
+        ],
+        [ 'evfork_worker_age_seconds', 'gauge', 'Since the start of the worker.', $latest->('age') ],
+        [ 'evfork_worker_generation', 'gauge', 'The generation of the worker.', $latest->('generation') ],
     );
 }
 

@@ -6,14 +6,17 @@ package EventLoop::Fork::Command::Owner;
 use strict;
 use warnings;
 
+use Errno qw(ESRCH);
 use EventLoop::Fork::Command;
 use EventLoop::Fork::Command::StatusFile;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 our $VERSION = '0.001';
 
-# Seconds between looks. What is waited for takes a fork at least, and costs a look at shared memory.
-use constant INTERVAL => 0.02;
+use constant {
+    INTERVAL => 0.02,    # seconds between looks: what is waited for takes a fork at least
+    FAREWELL => 5,       # a supervisor that has ended may be a part of a program that goes on
+};
 
 sub new {
     my ($class, $wish, %how) = @_;
@@ -37,8 +40,10 @@ sub is_running { my ($self) = @_; return $self->{board}->owner == $self->{pid} ?
 
 sub _fail_not_running {
     my ($self) = @_;
-    return EventLoop::Fork::Command::fail($self->name . ' is not running: nobody holds ' . $self->{path},
-        EventLoop::Fork::Command::NOT_RUNNING);
+    return EventLoop::Fork::Command::fail(
+        $self->name . ' is not running: nobody holds ' . $self->{path},
+        EventLoop::Fork::Command::NOT_RUNNING
+    );
 }
 
 sub signal {
@@ -57,6 +62,23 @@ sub wait_until {
         Time::HiRes::sleep(INTERVAL);
     }
     return 1;
+}
+
+# The supervisor has ended, and so has its process, unless that is a program that does something else now.
+sub wait_until_ended {
+    my ($self, $timeout) = @_;
+    $self->wait_until(sub { !$self->is_running }, $timeout) or return 0;
+    $self->wait_until(sub { _is_gone($self->{pid}) }, FAREWELL);
+    return 1;
+}
+
+# A zombie is gone, too: whose child it is may have other things to do.
+sub _is_gone {
+    my ($pid) = @_;
+    return 1 if !kill(0, $pid) && $! == ESRCH;
+    CORE::open my $file, '<', "/proc/$pid/stat" or return 0;
+    my $line = readline $file;
+    return defined $line && $line =~ /.*\) [ZX]/ ? 1 : 0;
 }
 
 sub _now { return clock_gettime(CLOCK_MONOTONIC) }
@@ -109,6 +131,8 @@ For C<evfork stop>, C<reload> and C<scale>. Where no supervisor runs, the comman
 Whether it is still this process that holds the lock.
 
 =head2 signal
+
+=head2 wait_until_ended
 
 =head2 wait_until, wait_until_settled
 

@@ -31,7 +31,10 @@ sub run {
 sub _refuse_while_stopping {
     my ($self, $owner) = @_;
     return if $owner->state =~ /\A(?:running|reloading)\z/;
-    return EventLoop::Fork::Command::fail(sprintf '%s (pid %d) does not reload: it is %s', $owner->name, $owner->pid, $owner->state);
+    return EventLoop::Fork::Command::fail(
+        sprintf '%s (pid %d) does not reload: it is %s', $owner->name, $owner->pid,
+        $owner->state
+    );
 }
 
 # Every reload starts a worker, and the number of such starts only grows. One that is under way is let finish: its end
@@ -44,7 +47,8 @@ sub _reload_and_wait {
     my $starts     = _reload_starts($owner);
     $owner->signal('HUP');
     my $end;
-    $owner->wait_until_settled(sub { $end = _end($owner, $starts, $generation) }, $timeout) or $self->_fail_late($owner, $timeout);
+    $owner->wait_until_settled(sub { $end = _end($owner, $starts, $generation) }, $timeout)
+        or $self->_fail_late($owner, $timeout);
     EventLoop::Fork::Command::fail(sprintf '%s (pid %d) %s before it had reloaded', $owner->name, $owner->pid, $end)
         if $end !~ /\Arunning/;
     return $self->_tell($owner, $generation);
@@ -52,7 +56,7 @@ sub _reload_and_wait {
 
 sub _reload_starts {
     my ($owner) = @_;
-    my $header = $owner->header;
+    my $header  = $owner->header;
     my ($cause) = grep { (EventLoop::Fork::Scoreboard::cause_word($_) // '') eq 'reload' } 0 .. $#{ $header->{starts} };
     return $header->{starts}[$cause] || 0;
 }
@@ -64,7 +68,7 @@ sub _end {
     my $state = $owner->state;
     return "is $state" unless $state =~ /\A(?:running|reloading)\z/;
     return '' if $state eq 'reloading' || _reload_starts($owner) == $starts;
-    return join ' ', 'running', map {"$_->{slot}:$_->{generation}"} _ready($owner);
+    return join ' ', 'running', map { "$_->{slot}:$_->{generation}" } _ready($owner);
 }
 
 sub _rows {
@@ -72,7 +76,9 @@ sub _rows {
     return map { @$_[ 1, 2 ] } EventLoop::Fork::Command::Snapshot::slots($owner->board, $owner->header);
 }
 
-sub _ready { return grep { $_->{pid} && EventLoop::Fork::Scoreboard::state_name($_->{state}) eq 'ready' } _rows($_[0]) }
+sub _ready {
+    return grep { $_->{pid} && EventLoop::Fork::Scoreboard::state_name($_->{state}) eq 'ready' } _rows($_[0]);
+}
 
 sub _tell {
     my ($self, $owner, $generation) = @_;
@@ -81,18 +87,25 @@ sub _tell {
     if ($old || !@ready) {
         my ($last) = sort { $b->{exited} <=> $a->{exited} } _rows($owner);
         my $why = defined $last->{reason} && length $last->{reason} ? " ($last->{reason})" : '';
-        EventLoop::Fork::Command::fail(sprintf 'reload of %s (pid %d) was rolled back: the new worker did not start%s; the old ones go on',
-            $owner->name, $owner->pid, $why);
+        EventLoop::Fork::Command::fail(
+            sprintf 'reload of %s (pid %d) was rolled back: the new worker did not start%s; the old ones go on',
+            $owner->name, $owner->pid, $why
+        );
     }
     my $newest = max(map { $_->{generation} } @ready);
-    EventLoop::Fork::Command::put(sprintf "%s (pid %d) has reloaded: generation %d, workers ready: %d\n",
-        $owner->name, $owner->pid, $newest, scalar @ready);
+    EventLoop::Fork::Command::put(
+        sprintf "%s (pid %d) has reloaded: generation %d, workers ready: %d\n",
+        $owner->name, $owner->pid, $newest, scalar @ready
+    );
     return $self->OK;
 }
 
 sub _fail_late {
     my ($self, $owner, $timeout) = @_;
-    return EventLoop::Fork::Command::fail(sprintf '%s (pid %d) has not finished its reload after %s s', $owner->name, $owner->pid, $timeout);
+    return EventLoop::Fork::Command::fail(
+        sprintf '%s (pid %d) has not finished its reload after %s s', $owner->name,
+        $owner->pid, $timeout
+    );
 }
 
 1;

@@ -19,9 +19,9 @@ our $VERSION = '0.001';
 
 my %LOOPS = (
     'IO::Async'    => [ 'IO::Async::Loop', sub { IO::Async::Loop->new } ],
-    'EV'           => [ 'EV',              sub {'EV'} ],
-    'AnyEvent'     => [ 'AnyEvent',        sub {'AnyEvent'} ],
-    'Mojo::IOLoop' => [ 'Mojo::IOLoop',    sub { Mojo::IOLoop->singleton } ],
+    'EV'           => [ 'EV', sub { 'EV' } ],
+    'AnyEvent'     => [ 'AnyEvent', sub { 'AnyEvent' } ],
+    'Mojo::IOLoop' => [ 'Mojo::IOLoop', sub { Mojo::IOLoop->singleton } ],
 );
 
 sub run {
@@ -34,7 +34,8 @@ sub run {
     my $is_found = defined $options->{status_file};
     $self->_name($options);
     @ARGV = @$rest;    ## no critic (RequireLocalizedPunctuationVars): the app's
-    my $supervisor = EventLoop::Fork::Supervisor->new(map { $_ => $options->{$_} } grep { defined $options->{$_} } keys %$options);
+    my $supervisor =
+        EventLoop::Fork::Supervisor->new(map { $_ => $options->{$_} } grep { defined $options->{$_} } keys %$options);
     $supervisor->start;
     _say_where($supervisor, $options, $is_found);
     return $supervisor->run;
@@ -49,12 +50,14 @@ sub _read {
     my @rest = @arguments > @mine ? @arguments[ @mine + 1 .. $#arguments ] : ();
     my %given;
     my $own = $self->options(
-        [ 'I=s@', 'loop=s', 'backend=s', 'method=s', EventLoop::Fork::Supervisor::Options::getopt_spec(\%given) ], @mine);
+        [ 'I=s@', 'loop=s', 'backend=s', 'method=s', EventLoop::Fork::Supervisor::Options::getopt_spec(\%given) ],
+        @mine
+    );
     my @apps = @{ $own->{''} };
-    push @apps, $given{app} if defined $given{app};
+    push @apps, $given{app}                                        if defined $given{app};
     $self->refuse('which app? evfork run [options] app.pl|Module') if !@apps && !length($ENV{EVENTLOOP_FORK_APP} // '');
     $self->refuse("unexpected argument '$apps[1]'; what is for the app comes after --") if @apps > 1;
-    $given{app} = $apps[0] if @apps;
+    $given{app} = $apps[0]                                                              if @apps;
     return (\%given, $own, \@rest);
 }
 
@@ -63,10 +66,11 @@ sub _find_app {
     my ($app) = @_;
     return $app if EventLoop::Fork::Supervisor::App::is_file($app);
     (my $file = "$app.pm") =~ s{::}{/}g;
-    return $app if grep { ref || -f "$_/$file" } @INC;
+    return $app     if grep { ref || -f "$_/$file" } @INC;
     return "./$app" if -f $app;
     EventLoop::Fork::Supervisor::App::check($app);
-    return EventLoop::Fork::Command::fail("there is no file '$app', and no module of that name in \@INC; -I adds a folder");
+    return EventLoop::Fork::Command::fail(
+        "there is no file '$app', and no module of that name in \@INC; -I adds a folder");
 }
 
 sub _loop {
@@ -78,20 +82,24 @@ sub _loop {
     }
     my ($class, $make) = @{ $LOOPS{$family} || [] };
     ($class, $make) = ($family, sub { $family->new }) if $family =~ /\AIO::Async::Loop::\w+\z/;
-    $self->refuse(EventLoop::Fork::Command::unknown('loop', $family, 'native', keys %LOOPS)
-            . '; there are: ' . join ', ', 'native', sort keys %LOOPS) unless $class;
+    $self->refuse(
+        EventLoop::Fork::Command::unknown('loop', $family, 'native', keys %LOOPS) . '; there are: ' . join ', ',
+        'native', sort keys %LOOPS
+    ) unless $class;
     $self->refuse('--backend and --method are for the native loop') if %how;
     (my $file = "$class.pm") =~ s{::}{/}g;
     eval { require $file; 1 }
         or EventLoop::Fork::Command::fail("--loop $family: "
-            . ($@ =~ /\ACan't locate \Q$file\E/ ? "$class is not installed" : EventLoop::Fork::Command::message_of($@)));
+            . ($@ =~ /\ACan't locate \Q$file\E/ ? "$class is not installed" : EventLoop::Fork::Command::message_of($@))
+        );
     return $make->();
 }
 
 # A name for people and, where none is given, a file that the other commands find.
 sub _name {
     my ($self, $options) = @_;
-    $options->{name} = EventLoop::Fork::Command::StatusFile::name_of_app($options->{app}) unless defined $options->{name};
+    $options->{name} = EventLoop::Fork::Command::StatusFile::name_of_app($options->{app})
+        unless defined $options->{name};
     return if defined $options->{status_file};
     my ($path, $why) = EventLoop::Fork::Command::StatusFile::to_write($options->{name});
     $options->{status_file} = $path;

@@ -24,17 +24,19 @@ sub run {
     my $wish    = $self->only_argument(@rest);
     my $timeout = defined $options->{timeout} ? $options->{timeout} : TIMEOUT;
     $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000);
-    my $owner = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
+    my $owner  = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
     my $before = $self->_scale($owner, $wanted, $timeout);
-    EventLoop::Fork::Command::put(sprintf "%s (pid %d): %d worker%s wanted, %d before\n",
-        $owner->name, $owner->pid, $wanted, $wanted == 1 ? '' : 's', $before);
+    EventLoop::Fork::Command::put(
+        sprintf "%s (pid %d): %d worker%s wanted, %d before\n",
+        $owner->name, $owner->pid, $wanted, $wanted == 1 ? '' : 's', $before
+    );
     return $self->OK;
 }
 
 # One wish at a time: a TTIN for which there is no wish any more is "one more".
 sub _scale {
     my ($self, $owner, $wanted, $timeout) = @_;
-    my $lock = $self->_lock($owner, $timeout);
+    my $lock  = $self->_lock($owner, $timeout);
     my $state = $owner->state;
     EventLoop::Fork::Command::fail(sprintf '%s (pid %d) does not scale: it is %s', $owner->name, $owner->pid, $state)
         if $state !~ /\A(?:running|reloading)\z/;
@@ -56,15 +58,18 @@ sub _scale {
         $timeout,
     );
     return $before if $header->{workers} == $wanted && !$header->{wanted_workers};
-    # The wish stays: the signal is on its way, and without a wish it would mean "one more".
+    # The signal may be on its way, and without a wish it would mean "one more": the wish is the number that there is.
+    $board->set_header(wanted_workers => $header->{workers});
     return EventLoop::Fork::Command::fail(
         $is_taken
         ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
-        : sprintf('%s (pid %d) has not answered within %s s; it will scale when it does', $owner->name, $owner->pid, $timeout)
+        : sprintf(
+            '%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout
+        )
     );
 }
 
-# Of the folder: it leaves no file, and has nothing to do with the owner's lock. A folder that cannot be read goes without.
+# Of the folder: it leaves no file, and is not the owner's lock. Where the folder cannot be read it goes without.
 sub _lock {
     my ($self, $owner, $timeout) = @_;
     sysopen my $folder, dirname($owner->path), O_RDONLY or return;

@@ -39,26 +39,26 @@ sub take {
     my $now     = clock_gettime(CLOCK_MONOTONIC);
     my $state   = EventLoop::Fork::Scoreboard::pool_state_name($header->{pool_state});
     my $is_over = $state eq 'stopped' || $state eq 'halted';
-    my $data = {
-        file           => $self->{path},
-        name           => defined $info->{name} ? $info->{name} : EventLoop::Fork::Command::StatusFile::name_of($self->{path}),
-        running        => $pid ? JSON::PP::true : JSON::PP::false,
-        state          => $pid || $is_over ? $state : 'dead',
+    my $data    = {
+        file    => $self->{path},
+        name    => defined $info->{name} ? $info->{name} : EventLoop::Fork::Command::StatusFile::name_of($self->{path}),
+        running => $pid                  ? JSON::PP::true : JSON::PP::false,
+        state   => $pid || $is_over      ? $state         : 'dead',
         pid            => $header->{supervisor_pid} + 0,
         started        => $header->{started_epoch},
         uptime         => $pid ? _seconds($now - $header->{started}) : undef,
         generation     => $header->{generation},
         workers_wanted => $header->{workers},
-        breaker_open   => $header->{breaker_is_open} ? JSON::PP::true : JSON::PP::false,
-        exit_code      => $is_over ? $header->{exit_code} : undef,
+        breaker_open   => $header->{breaker_is_open} ? JSON::PP::true       : JSON::PP::false,
+        exit_code      => $is_over                   ? $header->{exit_code} : undef,
         starts         => _starts($header),
         listeners      => ref $info->{listeners} eq 'ARRAY' ? $info->{listeners} : [],
         (map { $_ => $info->{$_} } qw(program app perl version loop)),
     };
     $data->{app} = $info->{worker} unless defined $data->{app};
     my @slots = slots($self->{board}, $header);
-    $data->{workers} = [ map { _of_slot($_, $header, $pid, $now) } @slots ];
-    $data->{workers_ready} = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };
+    $data->{workers}              = [ map { _of_slot($_, $header, $pid, $now) } @slots ];
+    $data->{workers_ready}        = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };
     @$data{qw(requests counters)} = _totals($header, map { @$_[ 1, 2 ] } @slots);
     return $data;
 }
@@ -82,7 +82,7 @@ sub _starts {
 # Of all time: those of workers that are gone, and what is in the rows.
 sub _totals {
     my ($header, @rows) = @_;
-    my @names    = @{ $header->{counter_names} };
+    my @names = @{ $header->{counter_names} };
     my %counters;
     for my $index (grep { length $names[$_] } 0 .. $#names) {
         $counters{ $names[$index] } = sum0($header->{past_counters}[$index], map { $_->{counters}[$index] } @rows);
@@ -111,16 +111,17 @@ sub _of_slot {
     my @shown = grep { $_->{pid} } @rows;
     @shown = (grep { _state($_) ne 'empty' } @rows)[0] || () unless @shown;
     my ($last) = sort { $b->{exited} <=> $a->{exited} } @rows;
-    return map { _worker($number, $_, $last, $header->{counter_names}, $pid, $now) } sort { $a->{spawned} <=> $b->{spawned} } @shown;
+    return map { _worker($number, $_, $last, $header->{counter_names}, $pid, $now) }
+        sort { $a->{spawned} <=> $b->{spawned} } @shown;
 }
 
 sub _state { return EventLoop::Fork::Scoreboard::state_name($_[0]{state}) }
 
 sub _worker {
     my ($slot, $row, $last, $names, $supervisor, $now) = @_;
-    my $pid        = $row->{pid} || undef;
+    my $pid        = $row->{pid}   || undef;
     my $since      = $row->{ready} || $row->{spawned};
-    my $age        = $pid && $row->{spawned} ? _seconds($now - $row->{spawned}) : undef;
+    my $age        = $pid && $row->{spawned}    ? _seconds($now - $row->{spawned})    : undef;
     my $busy       = $pid && $row->{busy_since} ? _seconds($now - $row->{busy_since}) : 0;
     my $is_serving = $pid && $row->{is_ready};
     my %counters;
@@ -136,21 +137,21 @@ sub _worker {
         requests            => $row->{requests_done},
         in_flight           => _positive($row->{requests_started} - $row->{requests_done}),
         requests_per_second => $is_serving && $now > $since ? _seconds($row->{requests_done} / ($now - $since)) : undef,
-        memory              => $pid ? _memory($row, $supervisor) : undef,
-        heartbeat           => !$is_serving ? undef : $row->{busy_since} ? 'busy' : 'idle',
+        memory              => $pid                         ? _memory($row, $supervisor)                        : undef,
+        heartbeat           => !$is_serving                 ? undef : $row->{busy_since} ? 'busy' : 'idle',
         busy_for            => $busy,
         turns               => $row->{turns},
-        stuck_at            => $row->{has_place} && length $row->{place} ? $row->{place} : undef,
-        error               => length $row->{error} ? $row->{error} : undef,
-        last_exit           => length $last->{reason} ? $last->{reason} : undef,
-        last_exit_age       => $last->{exited} ? _seconds($now - $last->{exited}) : undef,
+        stuck_at            => $row->{has_place} && length $row->{place} ? $row->{place}                    : undef,
+        error               => length $row->{error}                      ? $row->{error}                    : undef,
+        last_exit           => length $last->{reason}                    ? $last->{reason}                  : undef,
+        last_exit_age       => $last->{exited}                           ? _seconds($now - $last->{exited}) : undef,
         counters            => \%counters,
     };
 }
 
 # Private memory, where the kernel tells it; else what the supervisor's last sample said.
 sub _memory {
-    my ($row, $is_running) = @_;
+    my ($row, $is_running)   = @_;
     my ($resident, $private) = $is_running ? EventLoop::Fork::Scoreboard::memory($row->{pid}) : ();
     return $private || $resident || $row->{rss_bytes} || undef;
 }
@@ -167,7 +168,9 @@ sub set_rates {
     return;
 }
 
-sub total_rate { return sum0(map { $_->{requests_per_second} || 0 } @{ $_[0]{workers} }) }
+sub total_rate {
+    return sum0(map { $_->{requests_per_second} || 0 } @{ $_[0]{workers} });
+}
 
 1;
 

@@ -46,7 +46,7 @@ sub _text {
     my ($data) = @_;
     my @lines = EventLoop::Fork::Command::Table::heading($data);
     push @lines, '', EventLoop::Fork::Command::Table::workers($data) if @{ $data->{workers} };
-    return join '', map {"$_\n"} @lines;
+    return join '', map { "$_\n" } @lines;
 }
 
 1;

@@ -5,7 +5,7 @@ package EventLoop::Fork::Command::StatusFile;
 use strict;
 use warnings;
 
-use Errno          qw(EACCES EEXIST ENOENT ENOTDIR);
+use Errno qw(EACCES EEXIST ENOENT ENOTDIR);
 use EventLoop::Fork::Command;
 use EventLoop::Fork::Scoreboard;
 use File::Basename qw(basename);
@@ -68,8 +68,8 @@ sub clean {
     return length $name ? substr $name, 0, 100 : 'app';
 }
 
-# A file for a new supervisor: NAME.status, or NAME-PID.status while another one of that name lives. undef, and why, where
-# there is no folder for it.
+# A file for a new supervisor: NAME.status, or NAME-PID.status while another one of that name lives. undef, and why,
+# where there is no folder for it.
 sub to_write {
     my ($name) = @_;
     my ($folder, $why) = _folder_to_write();
@@ -84,7 +84,7 @@ sub to_write {
 sub _remove_stale {
     my ($folder, $name) = @_;
     for my $path (_files_in($folder)) {
-        next unless basename($path) =~ /\A\Q$name\E-[0-9]+\Q$SUFFIX\E\z/;
+        next         unless basename($path) =~ /\A\Q$name\E-[0-9]+\Q$SUFFIX\E\z/;
         unlink $path unless owner_of($path);
     }
     return;
@@ -107,7 +107,9 @@ sub _files_in {
     return map { "$folder/$_" } sort grep { /\A[^.].*\Q$SUFFIX\E\z/s } readdir $handle;
 }
 
-sub all { return map { _files_in($_) } grep { _is_mine($_) || $ENV{EVENTLOOP_FORK_RUNTIME_DIR} } folders() }
+sub all {
+    return map { _files_in($_) } grep { _is_mine($_) || $ENV{EVENTLOOP_FORK_RUNTIME_DIR} } folders();
+}
 
 sub name_of { return basename($_[0], $SUFFIX) }
 
@@ -120,7 +122,8 @@ sub find {
     return $found if defined $found;
     my $nearest = EventLoop::Fork::Command::nearest($wish, map { name_of($_) } all());
     EventLoop::Fork::Command::fail(
-        "there is no file '$wish' and no supervisor of that name" . (defined $nearest ? "; did you mean '$nearest'?" : ''),
+        "there is no file '$wish' and no supervisor of that name"
+            . (defined $nearest ? "; did you mean '$nearest'?" : ''),
         EventLoop::Fork::Command::NOT_RUNNING,
     );
 }
@@ -136,8 +139,10 @@ sub _find_only {
     # What the last one left is more of an answer than nothing.
     my ($latest) = sort { (stat $b)[9] <=> (stat $a)[9] } grep { defined owner_of($_) } @files;
     return $latest if defined $latest;
-    return EventLoop::Fork::Command::fail('no supervisor of this user runs (looked into ' . join(', ', folders()) . ')',
-        EventLoop::Fork::Command::NOT_RUNNING);
+    return EventLoop::Fork::Command::fail(
+        'no supervisor of this user runs (looked into ' . join(', ', folders()) . ')',
+        EventLoop::Fork::Command::NOT_RUNNING
+    );
 }
 
 # A board to look at, or to write to with writable => 1.
@@ -145,9 +150,10 @@ sub open_board {
     my ($path, %how) = @_;
     my $board = eval { EventLoop::Fork::Scoreboard->open($path, %how) };
     return $board if $board;
-    my $error = $@;
+    my $error     = $@;
     my $is_absent = !-e $path && ($! == ENOENT || $! == ENOTDIR);
-    EventLoop::Fork::Command::fail("not running: there is no file '$path'", EventLoop::Fork::Command::NOT_RUNNING) if $is_absent;
+    EventLoop::Fork::Command::fail("not running: there is no file '$path'", EventLoop::Fork::Command::NOT_RUNNING)
+        if $is_absent;
     EventLoop::Fork::Command::fail("'$path' is a folder, not a status file") if -d $path;
     return EventLoop::Fork::Command::fail(EventLoop::Fork::Command::message_of($error));
 }

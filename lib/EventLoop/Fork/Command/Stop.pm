@@ -19,9 +19,11 @@ sub run {
     $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000) if defined $timeout;
     my $owner = EventLoop::Fork::Command::Owner->new($wish);
     $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
-    $owner->wait_until(sub { !$owner->is_running }, $timeout)
-        or EventLoop::Fork::Command::fail(sprintf '%s (pid %d) still runs after %s s%s',
-        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests');
+    $owner->wait_until_ended($timeout)
+        or EventLoop::Fork::Command::fail(
+        sprintf '%s (pid %d) still runs after %s s%s',
+        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests'
+        );
     EventLoop::Fork::Command::put(sprintf "%s (pid %d) has stopped\n", $owner->name, $owner->pid);
     return $self->OK;
 }

@@ -17,10 +17,10 @@ sub duration {
     return '-' unless defined $seconds;
     return sprintf '%.1f s', $seconds if $seconds < 10;
     my $whole = int $seconds;
-    return "$whole s" if $whole < 60;
-    return sprintf '%d min %02d s', $whole / 60,     $whole % 60        if $whole < 3600;
-    return sprintf '%d h %02d min', $whole / 3600,   $whole / 60 % 60   if $whole < 86_400;
-    return sprintf '%d d %02d h',   $whole / 86_400, $whole / 3600 % 24;
+    return "$whole s"                                               if $whole < 60;
+    return sprintf '%d min %02d s', $whole / 60, $whole % 60        if $whole < 3600;
+    return sprintf '%d h %02d min', $whole / 3600, $whole / 60 % 60 if $whole < 86_400;
+    return sprintf '%d d %02d h', $whole / 86_400, $whole / 3600 % 24;
 }
 
 sub bytes {
@@ -52,11 +52,11 @@ sub plain {
 
 sub heading {
     my ($data) = @_;
-    my @lines = (_first_line($data));
-    my @facts = (
-        [ listen  => join ', ', map { plain($_) } @{ $data->{listeners} } ],
-        [ workers => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
-        [ starts  => _starts($data->{starts}) ],
+    my @lines  = (_first_line($data));
+    my @facts  = (
+        [ listen   => join ', ', map { plain($_) } @{ $data->{listeners} } ],
+        [ workers  => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
+        [ starts   => _starts($data->{starts}) ],
         [ requests => $data->{requests} . (defined $data->{rate} ? ', ' . rate($data->{rate}) . ' a second' : '') ],
         [ counters => join ', ', map { plain($_) . " $data->{counters}{$_}" } sort keys %{ $data->{counters} } ],
     );
@@ -81,7 +81,7 @@ sub _first_line {
 
 sub _starts {
     my ($starts) = @_;
-    return join ', ', map {"$_ $starts->{$_}"} sort { $starts->{$b} <=> $starts->{$a} || $a cmp $b } keys %$starts;
+    return join ', ', map { "$_ $starts->{$_}" } sort { $starts->{$b} <=> $starts->{$a} || $a cmp $b } keys %$starts;
 }
 
 # ---- The workers ----------------------------------------------------------------------------------------------------
@@ -90,17 +90,17 @@ my %STATE_COLOURS = (ready => 'good', starting => 'busy', draining => 'busy', ki
 
 # Title, side, text, colour.
 my @COLUMNS = (
-    [ 'SLOT',      'right', sub { $_[0]{slot} } ],
-    [ 'PID',       'right', sub { defined $_[0]{pid} ? $_[0]{pid} : '-' } ],
-    [ 'STATE',     'left',  sub { $_[0]{state} }, sub { $STATE_COLOURS{ $_[0]{state} } } ],
-    [ 'GEN',       'right', sub { $_[0]{generation} } ],
-    [ 'AGE',       'right', sub { duration($_[0]{age}) } ],
-    [ 'REQUESTS',  'right', sub { $_[0]{requests} } ],
+    [ 'SLOT', 'right', sub { $_[0]{slot} } ],
+    [ 'PID', 'right', sub { defined $_[0]{pid} ? $_[0]{pid} : '-' } ],
+    [ 'STATE', 'left', sub { $_[0]{state} }, sub { $STATE_COLOURS{ $_[0]{state} } } ],
+    [ 'GEN', 'right', sub { $_[0]{generation} } ],
+    [ 'AGE', 'right', sub { duration($_[0]{age}) } ],
+    [ 'REQUESTS', 'right', sub { $_[0]{requests} } ],
     [ 'IN FLIGHT', 'right', sub { $_[0]{in_flight} } ],
-    [ 'REQ/S',     'right', sub { rate($_[0]{requests_per_second}) } ],
-    [ 'MEMORY',    'right', sub { bytes($_[0]{memory}) } ],
-    [ 'HEARTBEAT', 'left',  \&_heartbeat, sub { $_[0]{busy_for} >= 1 ? 'busy' : undef } ],
-    [ 'LAST EXIT', 'left',  \&_last_exit ],
+    [ 'REQ/S', 'right', sub { rate($_[0]{requests_per_second}) } ],
+    [ 'MEMORY', 'right', sub { bytes($_[0]{memory}) } ],
+    [ 'HEARTBEAT', 'left', \&_heartbeat, sub { $_[0]{busy_for} >= 1 ? 'busy' : undef } ],
+    [ 'LAST EXIT', 'left', \&_last_exit ],
 );
 
 sub _heartbeat {
@@ -117,35 +117,49 @@ sub _last_exit {
     return plain($worker->{last_exit}) . $age;
 }
 
+# What goes first where there is no room.
+my @LESS_IMPORTANT = ('GEN', 'IN FLIGHT', 'PID', 'REQUESTS');
+
 # With width, no line is longer.
 sub workers {
     my ($data, %how) = @_;
-    my @rows  = map { my $worker = $_; [ map { $_->[2]->($worker) } @COLUMNS ] } @{ $data->{workers} };
-    my @width = map { length $_->[0] } @COLUMNS;
-    for my $row (@rows) {
-        for my $i (0 .. $#COLUMNS) {
-            $width[$i] = length $row->[$i] if length $row->[$i] > $width[$i];
-        }
+    my @workers = @{ $data->{workers} };
+    my @columns = map {
+        my $column = $_;
+        { column => $_, texts => [ $_->[0], map { $column->[2]->($_) } @workers ] }
+    } @COLUMNS;
+    for my $column (@columns) {
+        ($column->{width}) = sort { $b <=> $a } map { length } @{ $column->{texts} };
     }
-    my @lines = (_line(\@width, [ map { $_->[0] } @COLUMNS ], $how{width}, map {'title'} @COLUMNS));
+    @columns = _that_fit($how{width}, @columns) if defined $how{width};
     my $number = 0;
-    for my $worker (@{ $data->{workers} }) {
-        push @lines, _line(\@width, $rows[ $number++ ], $how{width}, map { $_->[3] ? $_->[3]->($worker) : undef } @COLUMNS);
+    return map { _line($number++, $_, $how{width}, @columns) } undef, @workers;
+}
+
+# All but the last, which may be cut.
+sub _that_fit {
+    my ($room, @columns) = @_;
+    for my $title (@LESS_IMPORTANT) {
+        my $needed = -2;
+        $needed += 2 + $_->{width} for @columns[ 0 .. $#columns - 1 ];
+        last if $needed <= $room;
+        @columns = grep { $_->{column}[0] ne $title } @columns;
     }
-    return @lines;
+    return @columns;
 }
 
 sub _line {
-    my ($width, $texts, $room, @colours) = @_;
+    my ($number, $worker, $room, @columns) = @_;
     my ($line, $used) = ('', 0);
-    for my $i (0 .. $#$texts) {
-        my $is_last = $i == $#$texts;
-        my $pad     = ' ' x ($width->[$i] - length $texts->[$i]);
-        my $cell    = $COLUMNS[$i][1] eq 'right' ? $pad . $texts->[$i] : $texts->[$i] . ($is_last ? '' : $pad);
-        $cell = ($i ? '  ' : '') . $cell;
+    for my $column (@columns) {
+        my (undef, $side, undef, $colour) = @{ $column->{column} };
+        my $text = $column->{texts}[$number];
+        my $pad  = ' ' x ($column->{width} - length $text);
+        my $cell = $side eq 'right' ? $pad . $text : $column == $columns[-1] ? $text : $text . $pad;
+        $cell = "  $cell"                      if $used;
         $cell = substr $cell, 0, $room - $used if defined $room && $used + length $cell > $room;
         $used += length $cell;
-        $line .= _colour($colours[$i], $cell);
+        $line .= _colour(!$worker ? 'title' : $colour ? $colour->($worker) : undef, $cell);
         last if defined $room && $used >= $room;
     }
     return $line;
@@ -165,8 +179,8 @@ EventLoop::Fork::Command::Table - a supervisor and its workers, for people
 
     use EventLoop::Fork::Command::Table;
 
-    print "$_\n"
-        for EventLoop::Fork::Command::Table::heading($data), EventLoop::Fork::Command::Table::workers($data, width => 80);
+    print "$_\n" for EventLoop::Fork::Command::Table::heading($data);
+    print "$_\n" for EventLoop::Fork::Command::Table::workers($data, width => 80);
 
 =head1 DESCRIPTION
 

@@ -29,8 +29,8 @@ sub open {
         $SIG{$name} = sub { $self->{signal} = $name };
     }
     $self->{handlers}{$_} = $SIG{$_} for qw(TSTP CONT WINCH);
-    $SIG{WINCH} = sub { $self->{is_resized} = 1 };
-    $SIG{TSTP}  = sub { $self->_suspend };
+    $SIG{WINCH}           = sub { $self->{is_resized} = 1 };
+    $SIG{TSTP}            = sub { $self->_suspend };
     $self->_enter;
     return $self;
 }
@@ -51,7 +51,7 @@ sub _set_keys {
     $self->{flags} = $termios->getlflag;
     $self->{cc}    = [ map { $termios->getcc($_) } VMIN, VTIME ];
     $termios->setlflag($self->{flags} & ~(ECHO | ICANON));
-    $termios->setcc(VMIN,  1);
+    $termios->setcc(VMIN, 1);
     $termios->setcc(VTIME, 0);
     $termios->setattr(fileno STDIN, TCSANOW);
     return;
@@ -65,7 +65,7 @@ sub _leave {
     my $termios = POSIX::Termios->new;
     $termios->getattr(fileno STDIN);
     $termios->setlflag($self->{flags});
-    $termios->setcc(VMIN,  $self->{cc}[0]);
+    $termios->setcc(VMIN, $self->{cc}[0]);
     $termios->setcc(VTIME, $self->{cc}[1]);
     $termios->setattr(fileno STDIN, TCSANOW);
     return;
@@ -110,7 +110,7 @@ sub draw {
     my ($self, @lines) = @_;
     my ($rows) = size();
     splice @lines, $rows if @lines > $rows;
-    return EventLoop::Fork::Command::put("\e[H" . join("\r\n", map {"$_\e[K"} @lines) . "\e[J");
+    return EventLoop::Fork::Command::put("\e[H" . join("\n", map { "$_\e[K" } @lines) . "\e[J");
 }
 
 # Waits for a key, for the end of the seconds, or for a change of the size; returns the key, '' at the end of the input,
@@ -132,7 +132,7 @@ sub wait_for_key {
         next unless $select->can_read($left);
         my $count = sysread STDIN, my $key, 1;
         return $key if $count;
-        next if !defined $count && $! == EINTR;
+        next        if !defined $count && $! == EINTR;
         return '';
     }
     return;

@@ -21,19 +21,20 @@ sub run {
     my $options = $self->options([ 'interval=s', 'count=s', 'batch' ], @arguments);
     my $wish    = $self->only_argument(@{ $options->{''} });
     $self->{interval} = 1;
-    $self->{interval} = $self->number('--interval', $options->{interval}, min => 0.1, max => 86_400) if defined $options->{interval};
+    $self->{interval} = $self->number('--interval', $options->{interval}, min => 0.1, max => 86_400)
+        if defined $options->{interval};
     $self->{count} = $self->number('--count', $options->{count}, min => 1, max => 999_999_999, whole => 1)
         if defined $options->{count};
     my $is_live = !$options->{batch} && EventLoop::Fork::Command::is_terminal();
-    $self->{count} = 1 unless $is_live || $options->{batch} || defined $self->{count};
+    $self->{count}    = 1 unless $is_live || $options->{batch} || defined $self->{count};
     $self->{snapshot} = EventLoop::Fork::Command::Snapshot->new(EventLoop::Fork::Command::StatusFile::find($wish));
     return $is_live ? $self->_run_live : $self->_run_batch;
 }
 
 sub _frame {
     my ($self) = @_;
-    my $now  = clock_gettime(CLOCK_MONOTONIC);
-    my $data = $self->{snapshot}->take;
+    my $now    = clock_gettime(CLOCK_MONOTONIC);
+    my $data   = $self->{snapshot}->take;
     EventLoop::Fork::Command::Snapshot::set_rates($data, $self->{before}, $now - $self->{taken}) if $self->{before};
     @$self{qw(before taken)} = ($data, $now);
     $data->{rate} = EventLoop::Fork::Command::Snapshot::total_rate($data);
@@ -47,10 +48,11 @@ sub _exit_code { return $_[1]{running} ? $_[0]->OK : $_[0]->NOT_RUNNING }
 sub _run_batch {
     my ($self) = @_;
     for (my $number = 1;; $number++) {
-        my $data  = $self->_frame;
-        my @lines = (EventLoop::Fork::Command::Table::heading($data), '', EventLoop::Fork::Command::Table::workers($data));
+        my $data = $self->_frame;
+        my @lines =
+            (EventLoop::Fork::Command::Table::heading($data), '', EventLoop::Fork::Command::Table::workers($data));
         unshift @lines, '' if $number > 1;
-        EventLoop::Fork::Command::put(join '', map {"$_\n"} @lines) or return $self->_exit_code($data);
+        EventLoop::Fork::Command::put(join '', map { "$_\n" } @lines) or return $self->_exit_code($data);
         return $self->_exit_code($data) if !$data->{running} || $self->{count} && $number >= $self->{count};
         Time::HiRes::sleep($self->{interval});
     }
@@ -65,7 +67,7 @@ sub _run_live {
     my $is_done = eval { $data = $self->_show($terminal); 1 };
     my $error   = $@;
     my $signal  = $terminal->close;
-    die $error unless $is_done;    ## no critic (RequireCarping): as it is
+    die $error unless $is_done;                                   ## no critic (RequireCarping): as it is
     kill $signal => $$ if defined $signal && $signal ne 'INT';    # die of it, as without us
     EventLoop::Fork::Command::put("$_\n") for $data->{running} ? () : EventLoop::Fork::Command::Table::heading($data);
     return $self->_exit_code($data);
@@ -108,7 +110,7 @@ sub _draw {
 # Colours take no room.
 sub _cut {
     my ($line, $columns) = @_;
-    my ($cut, $used) = ('', 0);
+    my ($cut, $used)     = ('', 0);
     for my $piece (split /(\e\[[0-9;]*m)/, $line) {
         if ($piece =~ /\A\e/) {
             $cut .= $piece;

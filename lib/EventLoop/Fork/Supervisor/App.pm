@@ -58,3 +58,34 @@ sub _require {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Supervisor::App - what C<app> of a supervisor may be
+
+=head1 DESCRIPTION
+
+A file, by a name with a C</> or a C<.> in it, that returns code or an object with a method C<worker>; or a module that has
+one. It is loaded in each worker.
+
+=head1 FUNCTIONS
+
+=head2 is_file
+
+=head2 check
+
+    EventLoop::Fork::Supervisor::App::check('app.pl');
+
+Throws what can be told without running it.
+
+=head2 load
+
+    my $code = EventLoop::Fork::Supervisor::App::load('app.pl');
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor>
+
+=cut

@@ -70,11 +70,51 @@ sub _seconds {
     return sprintf $seconds < 1 ? '%.3f s' : '%.1f s', $seconds;
 }
 
-# Of plain data, keys in order.
+# Of plain data, keys in order; as characters, also where the data are bytes of UTF-8, as arguments and paths are.
 sub json {
     my ($data) = @_;
     require JSON::PP;
-    return JSON::PP->new->canonical->utf8->encode($data);
+    my $text = JSON::PP->new->canonical->encode($data);
+    utf8::decode($text) if $text !~ /[^\x00-\xff]/;
+    return $text;
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Supervisor::Log - the events of a supervisor as lines on STDERR
+
+=head1 METHODS
+
+=head2 new
+
+    my $log = EventLoop::Fork::Supervisor::Log->new(name => 'shop');
+
+=head2 line
+
+    $log->line('text');
+
+With time, name and pid before it, in one write.
+
+=head2 event
+
+    $log->event(\%event);
+
+=head2 text
+
+The words for an event.
+
+=head1 FUNCTIONS
+
+=head2 json
+
+    my $text = EventLoop::Fork::Supervisor::Log::json(\%data);
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Supervisor>
+
+=cut

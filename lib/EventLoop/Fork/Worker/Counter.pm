@@ -21,3 +21,27 @@ sub add {
 }
 
 1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Worker::Counter - a number of a worker that others can see
+
+=head1 SYNOPSIS
+
+    my $hits = $worker->counter('hits');
+    $hits->add;
+    $hits->add(10);
+
+=head1 METHODS
+
+=head2 add
+
+=head2 name
+
+=head1 SEE ALSO
+
+L<EventLoop::Fork::Worker>
+
+=cut
