@@ -22,11 +22,11 @@ BEGIN {
 }
 
 use Bench::Contestants ();
+use Bench::Machine     ();
 use Bench::Measure     ();
 use Bench::Report      ();
 use Bench::Rows        ();
 use JSON::PP           ();
-use POSIX              ();
 
 use constant ROUNDS => 5;
 
@@ -101,21 +101,15 @@ sub participants {
     return grep { $wanted{ $_->{name} } } Bench::Contestants::all();
 }
 
-sub progress {
-    my ($text) = @_;
-    print STDERR "\r\e[K$text" if -t STDERR;
-    return;
-}
-
 # Who is here. { contestant => { versions, method } or { error } }
 sub look {
     my (@contestants) = @_;
     my %found;
     for my $contestant (@contestants) {
-        progress("looking for $contestant->{label}");
+        Bench::Machine::progress("looking for $contestant->{label}");
         $found{ $contestant->{name} } = Bench::Measure::run('look', '-', $contestant->{name});
     }
-    progress('');
+    Bench::Machine::progress('');
     return \%found;
 }
 
@@ -130,30 +124,15 @@ sub measure_row {
     for my $round (1 .. $rounds) {
         for my $contestant (grep { !$out{ $_->{name} } } @contestants) {
             my $name = $contestant->{name};
-            progress("$row->{name}, round $round of $rounds: $contestant->{label}");
+            Bench::Machine::progress("$row->{name}, round $round of $rounds: $contestant->{label}");
             my $result = Bench::Measure::run('measure', $row->{name}, $name);
             push @{ $results{$name} }, $result;
             push @{ $failures{$name} }, $result->{error} if defined $result->{error};
             $out{$name} = 1                              if @{ $failures{$name} || [] } > ($round == 1 ? 0 : 1);
         }
     }
-    progress('');
+    Bench::Machine::progress('');
     return Bench::Report::row($row, \%results, \%failures);
-}
-
-sub machine {
-    my ($system, undef, $release, undef, $hardware) = POSIX::uname();
-    my $cpus = $^O eq 'linux' ? POSIX::sysconf(84) : undef;    # _SC_NPROCESSORS_ONLN, which POSIX.pm does not name
-    my $load;
-    if (open my $file, '<', '/proc/loadavg') {
-        ($load) = split ' ', <$file>;
-    }
-    return {
-        system => "$system $release $hardware",
-        cpus   => $cpus,
-        load   => defined $load ? 0 + $load : undef,
-        perl   => sprintf '%vd', $^V
-    };
 }
 
 sub print_head {
@@ -165,7 +144,7 @@ sub print_head {
     print '  ', join(', ', splice @versions, 0, 3), "\n" while @versions;
     printf "Load average %.1f: other programs run here, and the fork rows scatter. More --rounds help.\n",
         $machine->{load}
-        if ($machine->{load} || 0) > ($machine->{cpus} || 1) / 2;
+        if Bench::Machine::is_busy($machine);
 
     for my $contestant (Bench::Contestants::all()) {
         my $error = ($found->{ $contestant->{name} } || {})->{error};
@@ -197,7 +176,7 @@ sub main {
 
     local $| = 1;
     my $start   = time;
-    my $machine = machine();
+    my $machine = Bench::Machine::look();
     my $found   = look(grep { $here{ $_->{name} } } Bench::Contestants::all());
     print_head($machine, $found, $option->{rounds}) unless $option->{json};
 

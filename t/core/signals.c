@@ -413,6 +413,24 @@ static void own_host(void) {
     close_it();
 }
 
+/* One that has come, and that the host finds when it installs its handler. */
+static int host_catch_late(int signo) {
+    evf_signal_raise(signo);
+    return 0;
+}
+
+static void raised_in_the_catch(void) {
+    static const struct evf_signal_host host = {host_catch_late, host_release};
+    struct evf_signal one = {0};
+    evf_signal_set_host(&host);
+    open_it();
+    start(&one, SIGUSR1, "1");
+    CHECK_INT(turns(loop), 1);
+    CHECK_INT(turns(loop), 0);
+    close_it();
+    evf_signal_set_host(NULL);
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(delivered, "a signal is delivered in the next turn, each time"),
@@ -434,6 +452,7 @@ int main(int argc, char **argv) {
         TAP_TEST(cannot_be_caught, "what cannot be caught is refused"),
         TAP_TEST(every_other_can, "everything else can be watched"),
         TAP_TEST(own_host, "a host of its own installs and removes"),
+        TAP_TEST(raised_in_the_catch, "what the host raises while it installs is not lost"),
     };
     return run_on_every_method(tests, COUNT_OF(tests), argc, argv);
 }

@@ -58,7 +58,8 @@ sub follow {
     until ($state->{exits} == $count && WORKERS == grep { $_->{is_ready} } values %$alive) {
         my $event = $supervisor->wait_for(sub { $_[0]{event} =~ /\Aworker_/ });
         if (!$event) {
-            push @{ $state->{wrong} }, "nothing more after $state->{exits} deaths";
+            my @told = map { "$_: " . ($alive->{$_}{reason} // 'not asked') } sort keys %$alive;
+            push @{ $state->{wrong} }, "nothing more after $state->{exits} deaths; there are @told";
             return;
         }
         splice @{ $supervisor->{seen} };    # they add up, too

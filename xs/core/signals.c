@@ -62,6 +62,8 @@ int evf_signal_start(struct evf_loop *loop, struct evf_signal *sig, int signo, e
     if (!can_be_caught(signo)) return EVF_ESIGNAL;
     int rc = evf__watcher_check(loop, &sig->w);
     if (rc < 0) return rc;
+    /* Before the catch: the host may find one that has come and raise it there, and that is this watch's first. */
+    const unsigned seen = raised[signo];
     if (watcher_counts[signo] == 0) {
         rc = host->catch_signal(signo);
         if (rc < 0) return rc;
@@ -70,7 +72,7 @@ int evf_signal_start(struct evf_loop *loop, struct evf_signal *sig, int signo, e
     sig->w.internal = false;
     sig->cb = cb;
     sig->signo = signo;
-    sig->seen = raised[signo];
+    sig->seen = seen;
     evf__watcher_start(loop, &sig->w, EVF_WATCHER_SIGNAL, data);
     evf__list_append(&loop->signals, &sig->w.link);
     return 0;
