@@ -155,12 +155,16 @@ sub _leave_later {
     my ($self) = @_;
     return if $self->{leaves_later}++;
     my $seconds = $self->{options}{graceful_timeout};
-    return POSIX::_exit(0) unless $self->{adapter} && $seconds;
+    return $self->_leave unless $self->{adapter} && $seconds;
     $self->{adapter}->watch_time($seconds, sub { $self->_leave });
     return;
 }
 
-sub _leave { return exit 0 }
+# Not by exit: perl may be compiling the app, and what is half compiled cannot be unwound.
+sub _leave {
+    EventLoop::Fork::_flush_and_exit(0);
+    return;
+}
 
 # ---- For the program ------------------------------------------------------------------------------------------------
 
