@@ -200,7 +200,7 @@ sub _close {
 
 sub _finish {
     my ($self, $exit_code) = @_;
-    $self->_publish($exit_code);
+    $self->{board}->set_header(exit_code => $exit_code);
     $self->_close;
     $self->{exit_code}  = $exit_code;
     $self->{is_running} = 0;

@@ -27,11 +27,13 @@ sub _feed {
     return $self if $self->{is_stepping};
     local $self->{is_stepping} = 1;
     while ($self->{is_running} and my $event = shift @{ $self->{queue} }) {
-        $self->{touched}{ $event->[1]{berth} } = 1 if defined $event->[1]{berth};
-        $self->_attempt($_) for $self->{machine}->step(@$event);
+        my @actions = $self->{machine}->step(@$event) or next;
+        # First: whoever is told of an action finds it in the scoreboard.
+        $self->_publish(grep {defined} $event->[1]{berth}, map { $_->{berth} } @actions);
+        $self->_attempt($_) for @actions;
     }
     if ($self->{is_running}) {
-        $self->_publish;
+        $self->{board}->set_header(beat => _now());
         $self->_arm;
     }
     return $self;
@@ -76,7 +78,6 @@ sub _attempt {
 
 sub _carry_out {
     my ($self, $action) = @_;
-    $self->{touched}{ $action->{berth} } = 1;
     $ACTIONS{ $action->{type} }->($self, $action);
     return;
 }
@@ -234,19 +235,15 @@ sub _look {
 
 # The machine's view, where other processes see it.
 sub _publish {
-    my ($self, $exit_code) = @_;
+    my ($self, @berths) = @_;
     my ($machine, $board) = @$self{qw(machine board)};
     my $pool = $machine->pool;
     $board->set_header(
-        pool_state      => $pool->{state},
-        workers         => $pool->{workers},
-        generation      => $pool->{generation},
-        breaker_is_open => $pool->{breaker_is_open},
-        starts          => $pool->{starts},
-        beat            => _now(),
-        defined $exit_code ? (exit_code => $exit_code) : (),
+        pool_state => $pool->{state},
+        map { ($_ => $pool->{$_}) } qw(workers generation breaker_is_open starts),
     );
-    for my $berth (keys %{ delete $self->{touched} || {} }) {
+    my %seen;
+    for my $berth (grep { !$seen{$_}++ } @berths) {
         my $worker = $machine->worker($berth);
         $board->set_row($berth, state => $worker->{state}, ready => $worker->{ready}, pid => $worker->{pid});
     }
