@@ -178,6 +178,7 @@ sub _end_unwatched {
 sub _on_exit {
     my ($self, $handle, $wait_status) = @_;
     my $berth = $handle->{berth};
+    $self->_notice($handle);    # what it has said before; the bell may be later than the end
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
     $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
@@ -190,22 +191,26 @@ sub _on_exit {
 sub _on_bell {
     my ($self) = @_;
     $self->{board}->answer;
-    for my $handle ($self->workers) {
-        my $berth = $handle->{berth};
-        my %about = (berth => $berth, pid => $handle->pid);
-        my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
-        if ($is_ready && !$handle->{is_ready}) {
-            $handle->{is_ready} = 1;
-            $self->_feed('READY', %about);
-        }
-        if ($has_place && !$handle->{has_place}) {
-            $handle->{has_place} = 1;
-            $self->_feed('EXAMINED', %about);
-        }
-        if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
-            $handle->{is_used_up} = 1;
-            $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
-        }
+    $self->_notice($_) for $self->workers;
+    return;
+}
+
+sub _notice {
+    my ($self, $handle) = @_;
+    my $berth = $handle->{berth};
+    my %about = (berth => $berth, pid => $handle->pid);
+    my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
+    if ($is_ready && !$handle->{is_ready}) {
+        $handle->{is_ready} = 1;
+        $self->_feed('READY', %about);
+    }
+    if ($has_place && !$handle->{has_place}) {
+        $handle->{has_place} = 1;
+        $self->_feed('EXAMINED', %about);
+    }
+    if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
+        $handle->{is_used_up} = 1;
+        $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
     }
     return;
 }
