@@ -19,6 +19,8 @@ use Time::HiRes  ();
 
 # ---- The machine ----------------------------------------------------------------------------------------------------
 
+sub EventLoop::Fork::Supervisor::Machine::CLONE_SKIP { return 1 }    # a pointer, in a thread
+
 # Events wait for the one that is being carried out: its actions come first.
 sub _feed {
     my ($self, $type, %fields) = @_;
@@ -121,7 +123,7 @@ sub _spawn {
         berth      => $berth,
         slot       => $slot,
         generation => $action->{generation},
-        board      => $board,
+        shared     => $self->{shared},
         spawned    => _now(),
         cause      => $action->{cause},
         requests_max => $action->{requests_max},
