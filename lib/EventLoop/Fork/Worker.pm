@@ -25,7 +25,7 @@ sub signal_number { return $NUMBERS{ $_[0] } }
 
 # The whole of a worker's process. What it returns is the exit code.
 sub _begin {
-    my ($class, $supervisor, $handle, $child, $mask) = @_;
+    my ($class, $supervisor, $handle, $child, $held) = @_;
     my $self = bless {
         child          => $child,
         board          => $supervisor->{board},
@@ -45,7 +45,7 @@ sub _begin {
     $self->{board}->attach($self->{berth});
     EventLoop::Fork::_examine_install();
     $self->_follow_signals;
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $held);
     my $result;
     my $done = eval { $result = $self->_run; 1 };
     return $self->_end($result) if $done;

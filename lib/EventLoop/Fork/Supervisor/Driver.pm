@@ -142,7 +142,8 @@ sub _spawn {
     return $self->_feed('SPAWNED', berth => $berth, pid => $child->pid);
 }
 
-# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard.
+# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard. The worker lets these
+# in, and these only: the rest of its mask is what the fork has made of the parent's.
 sub _fork {
     my ($self, $handle, $action) = @_;
     my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
@@ -157,7 +158,7 @@ sub _fork {
             EventLoop::Fork->fork(
                 loop    => $self->_adapter->loop,
                 name    => "worker $handle->{slot}",
-                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $old) },
+                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $held) },
                 on_exit => sub { $weak->_on_exit($handle, $_[1]) if $weak },
             );
         };
