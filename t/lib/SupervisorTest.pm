@@ -60,6 +60,42 @@ sub start {
     return $self;
 }
 
+# Each family of loops that is installed here: its name, and code that gives a loop of it. Nothing is loaded before that
+# code is called: families that are loaded are dealt with in every fork.
+my @FAMILIES = (
+    [ 'EventLoop::Fork::Loop',     sub { $_[0]->new } ],
+    [ 'IO::Async::Loop::Libev',    sub { $_[0]->new }, 'IO/Async/Loop.pm' ],
+    [ 'IO::Async::Loop::Libevent', sub { $_[0]->new }, 'IO/Async/Loop.pm' ],
+    [ 'IO::Async::Loop::Poll',     sub { $_[0]->new } ],
+    [ 'IO::Async::Loop::Epoll',    sub { $_[0]->new } ],
+    [ 'EV',                        sub { $_[0] } ],
+    [ 'AnyEvent',                  sub { $_[0] } ],
+    [ 'Mojo::IOLoop',              sub { $_[0]->singleton } ],
+);
+
+sub families {
+    my @families;
+    for my $family (@FAMILIES) {
+        my ($class, $loop_of, @needed) = @$family;
+        (my $file = "$class.pm") =~ s{::}{/}g;
+        next if grep { !_is_installed($_) } $file, @needed;
+        push @families, [ $class, sub { require EventLoop::Fork::Loop; require $file; $loop_of->($class) } ];
+    }
+    return @families;
+}
+
+sub _is_installed {
+    my ($file) = @_;
+    return scalar grep { !ref && -e "$_/$file" } @INC;
+}
+
+# Runs the loop of a worker, of whatever family, until somebody stops it.
+sub run_loop {
+    my ($worker) = @_;
+    EventLoop::Fork::Adapter::for_loop($worker->loop)->run;
+    return;
+}
+
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub pid { return $_[0]{pid} }

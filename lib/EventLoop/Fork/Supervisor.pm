@@ -41,7 +41,6 @@ sub new {
     my $self = bless {
         options   => $options,
         listeners => [],
-        pid       => $$,
         handles   => {},     # by berth: what is alive
         queue     => [],
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
@@ -94,6 +93,7 @@ sub start {
     my ($self) = @_;
     $self->{is_running}        and _refuse('start', undef, 'this supervisor runs already');
     defined $self->{exit_code} and _refuse('start', undef, 'this supervisor has ended; make a new one');
+    @$self{qw(pid owner)} = ($$, _here());    # not in new: a program may become a daemon after that
     my $done = eval { $self->_open; 1 };
     if (!$done) {
         my $error = $@;
@@ -106,6 +106,8 @@ sub start {
     return $self;
 }
 
+sub _here { return join ' ', $$, exists $INC{'threads.pm'} ? threads->tid : 0 }
+
 # What the workers inherit, and what names this process. Signals come first: one that arrives from here on is obeyed.
 sub _open {
     my ($self) = @_;
@@ -116,6 +118,7 @@ sub _open {
     $self->_bind;
     $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file}) if defined $options->{pid_file};
     $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
+    $self->{shared} = { board => $self->{board} };    # handles lose it with the supervisor: its file goes then
     $self->{board}->set_header(info => $self->_info);
     my ($bell_fd) = $self->{board}->bell_fds;
     CORE::open $self->{bell}, '<&', $bell_fd or _fail("cannot copy descriptor $bell_fd: $!");
@@ -188,6 +191,7 @@ sub _close {
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
     (delete $self->{life_hook})->cancel              if $self->{life_hook};
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
+    delete $self->{shared}{board};
     delete @$self{qw(bell life_reader life_writer board machine trace)};
     for my $listener (splice @{ $self->{listeners} }) {
         $listener->remove_file;
@@ -208,10 +212,10 @@ sub _finish {
     return;
 }
 
-# A copy of this object in a child owns nothing.
+# A copy of this object in a child or in a thread owns nothing. (Perl panics at CLONE_SKIP of what has weak references.)
 sub DESTROY {
     my ($self) = @_;
-    return if $$ != $self->{pid} || !$self->{is_running};
+    return if !$self->{is_running} || $self->{owner} ne _here();
     local ($@, $!, $?);
     $_->kill('TERM') for $self->workers;
     eval { $self->_close };

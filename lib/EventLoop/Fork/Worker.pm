@@ -25,7 +25,7 @@ sub signal_number { return $NUMBERS{ $_[0] } }
 
 # The whole of a worker's process. What it returns is the exit code.
 sub _begin {
-    my ($class, $supervisor, $handle, $child, $mask) = @_;
+    my ($class, $supervisor, $handle, $child, $held) = @_;
     my $self = bless {
         child          => $child,
         board          => $supervisor->{board},
@@ -45,13 +45,11 @@ sub _begin {
     $self->{board}->attach($self->{berth});
     EventLoop::Fork::_examine_install();
     $self->_follow_signals;
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $mask);
+    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $held);
     my $result;
     my $done = eval { $result = $self->_run; 1 };
     return $self->_end($result) if $done;
-    my $error = $@;
-    $self->_write_error(EventLoop::Fork::Loop::_exception_text($error));
-    die $error;    ## no critic (RequireCarping): the fork reports it
+    return $self->_fail($@);
 }
 
 sub _run {
@@ -147,8 +145,20 @@ sub _call_on_stop {
 sub _run_on_stop {
     my ($self) = @_;
     return $self->{adapter}->stop if !$self->{had_on_stop} && $self->{adapter};
-    $_->($self) for splice @{ $self->{on_stop} };
+    my $error;
+    for my $code (splice @{ $self->{on_stop} }) {
+        eval { $code->($self); 1 } or defined $error or $error = $@;
+    }
+    $self->_fail($error) if defined $error;
     return;
+}
+
+# Where callbacks of a loop end: many loops swallow what they throw, and the worker would be waited for, then killed.
+sub _fail {
+    my ($self, $error) = @_;
+    $self->_write_error(EventLoop::Fork::Loop::_exception_text($error));
+    EventLoop::Fork::Loop::_report_exception($self->{child}->name, $error);
+    exit 255;
 }
 
 sub _leave_later {

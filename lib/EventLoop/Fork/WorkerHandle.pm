@@ -9,14 +9,11 @@ our $VERSION = '0.001';
 
 use EventLoop::Fork::Child;
 use EventLoop::Fork::Scoreboard;
-use Scalar::Util qw(weaken);
-use Time::HiRes  ();
+use Time::HiRes ();
 
 sub _new {
     my ($class, %fields) = @_;
-    my $self = bless {%fields}, $class;
-    weaken $self->{board};    # its file goes with the supervisor
-    return $self;
+    return bless {%fields}, $class;
 }
 
 sub pid        { return $_[0]{child}->pid }
@@ -37,10 +34,10 @@ sub memory {
 
 sub _row {
     my ($self) = @_;
-    return $self->{last_row} ||= {} unless $self->{board};
-    return $self->{last_row} || $self->{board}->row($self->{berth});
+    return $self->{last_row} if $self->{last_row};
+    my $board = $self->{shared}{board} or return {};
+    return $board->row($self->{berth});
 }
-
 
 sub requests { return $_[0]->_row->{requests_done} }
 
@@ -53,7 +50,7 @@ sub place {
 # The row is the next worker's, soon.
 sub _read_last_words {
     my ($self) = @_;
-    $self->{last_row} = $self->{board}->row($self->{berth});
+    $self->{last_row} = $self->_row;
     return;
 }
 

@@ -19,6 +19,8 @@ use Time::HiRes  ();
 
 # ---- The machine ----------------------------------------------------------------------------------------------------
 
+sub EventLoop::Fork::Supervisor::Machine::CLONE_SKIP { return 1 }    # a pointer, in a thread
+
 # Events wait for the one that is being carried out: its actions come first.
 sub _feed {
     my ($self, $type, %fields) = @_;
@@ -122,7 +124,7 @@ sub _spawn {
         berth      => $berth,
         slot       => $slot,
         generation => $action->{generation},
-        board      => $board,
+        shared     => $self->{shared},
         spawned    => _now(),
         cause      => $action->{cause},
         requests_max => $action->{requests_max},
@@ -141,7 +143,8 @@ sub _spawn {
     return $self->_feed('SPAWNED', berth => $berth, pid => $child->pid);
 }
 
-# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard.
+# Signals that a worker follows wait until it can; who asks it to stop in its first moment is heard. The worker lets these
+# in, and these only: the rest of its mask is what the fork has made of the parent's.
 sub _fork {
     my ($self, $handle, $action) = @_;
     my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
@@ -156,7 +159,7 @@ sub _fork {
             EventLoop::Fork->fork(
                 loop    => $self->_adapter->loop,
                 name    => "worker $handle->{slot}",
-                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $old) },
+                code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $held) },
                 on_exit => sub { $weak->_on_exit($handle, $_[1]) if $weak },
             );
         };
@@ -179,6 +182,7 @@ sub _end_unwatched {
 sub _on_exit {
     my ($self, $handle, $wait_status) = @_;
     my $berth = $handle->{berth};
+    $self->_notice($handle);    # what it has said before; the bell may be later than the end
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
     $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
@@ -191,22 +195,26 @@ sub _on_exit {
 sub _on_bell {
     my ($self) = @_;
     $self->{board}->answer;
-    for my $handle ($self->workers) {
-        my $berth = $handle->{berth};
-        my %about = (berth => $berth, pid => $handle->pid);
-        my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
-        if ($is_ready && !$handle->{is_ready}) {
-            $handle->{is_ready} = 1;
-            $self->_feed('READY', %about);
-        }
-        if ($has_place && !$handle->{has_place}) {
-            $handle->{has_place} = 1;
-            $self->_feed('EXAMINED', %about);
-        }
-        if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
-            $handle->{is_used_up} = 1;
-            $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
-        }
+    $self->_notice($_) for $self->workers;
+    return;
+}
+
+sub _notice {
+    my ($self, $handle) = @_;
+    my $berth = $handle->{berth};
+    my %about = (berth => $berth, pid => $handle->pid);
+    my ($is_ready, $has_place, $requests) = $self->{board}->pulse($berth);
+    if ($is_ready && !$handle->{is_ready}) {
+        $handle->{is_ready} = 1;
+        $self->_feed('READY', %about);
+    }
+    if ($has_place && !$handle->{has_place}) {
+        $handle->{has_place} = 1;
+        $self->_feed('EXAMINED', %about);
+    }
+    if ($handle->{requests_max} && $requests >= $handle->{requests_max} && !$handle->{is_used_up}) {
+        $handle->{is_used_up} = 1;
+        $self->_feed('SAMPLE', %about, requests => $requests, rss => 0);
     }
     return;
 }

@@ -18,6 +18,7 @@ sub line {
     my ($self, $text) = @_;
     $text =~ s/\s+\z//;
     my $name = defined $self->{name} ? "$self->{name} " : '';
+    local $SIG{PIPE} = 'IGNORE';    # nobody reads the log any more: no reason to die
     # One write: processes that share STDERR would mix their words.
     print STDERR POSIX::strftime('%Y-%m-%d %H:%M:%S ', localtime) . "$name\[$$] $text\n";
     return;
