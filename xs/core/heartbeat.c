@@ -4,11 +4,7 @@
 #include "scoreboard.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/eventfd.h>
-#endif
 
 struct evf_scoreboard_row *evf__heartbeat; /* read by handlers, and by loops of other threads */
 static volatile sig_atomic_t bell = -1;
@@ -68,14 +64,7 @@ void evf_heartbeat_request_done(void) {
 /* ---- The bell ----------------------------------------------------------------------------------------------- */
 
 int evf_bell_open(int ret_fds[2]) {
-#ifdef __linux__
-    const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (fd < 0) return EVF_ESYSTEM;
-    ret_fds[0] = ret_fds[1] = fd;
-    return 0;
-#else
-    return evf__pipe_open(ret_fds);
-#endif
+    return evf__waker_open(ret_fds);
 }
 
 void evf_bell_close(int fds[2]) {

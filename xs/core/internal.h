@@ -157,8 +157,9 @@ void evf__wakeup_notice(struct evf_loop *loop); /* the descriptor is readable */
 void evf__wakeup_enter(struct evf_loop *loop);  /* a wait begins: from now on a wake-up is written down in the kernel */
 void evf__wakeup_leave(struct evf_loop *loop);
 
-void evf__wakeup_fd_close(void);    /* that of evf_wakeup_fd, in a child; async-signal-safe */
-int evf__pipe_open(int ret_fds[2]); /* non-blocking, closed on exec */
+void evf__wakeup_fd_close(void);     /* that of evf_wakeup_fd, in a child; async-signal-safe */
+int evf__pipe_open(int ret_fds[2]);  /* non-blocking, closed on exec */
+int evf__waker_open(int ret_fds[2]); /* to read and to write: an eventfd, twice the same number, or a pipe */
 
 /* heartbeat.c */
 extern struct evf_scoreboard_row *evf__heartbeat; /* what loops stamp; NULL: nothing */

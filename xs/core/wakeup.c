@@ -35,7 +35,7 @@ int evf__pipe_open(int ret_fds[2]) {
     return 0;
 }
 
-static int make(int ret_fds[2]) {
+int evf__waker_open(int ret_fds[2]) {
 #ifdef __linux__
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd < 0) return EVF_ESYSTEM;
@@ -49,7 +49,7 @@ static int make(int ret_fds[2]) {
 int evf__wakeup_open(void) {
     int fds[2], rc = 0;
     evf__loops_lock();
-    if (wake_fds[0] < 0 && (rc = make(fds)) == 0) {
+    if (wake_fds[0] < 0 && (rc = evf__waker_open(fds)) == 0) {
         wake_fds[0] = fds[0];
         wake_fds[1] = fds[1];
     }
