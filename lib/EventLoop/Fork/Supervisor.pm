@@ -43,6 +43,7 @@ sub new {
         listeners => [],
         handles   => {},     # by berth: what is alive
         queue     => [],
+        signals   => [],     # that have come and are not obeyed yet
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
     $self->_adapter;    # refuses a loop that nobody knows
@@ -103,7 +104,22 @@ sub start {
     $self->{is_running} = 1;
     $0 = "$self->{options}{name}: supervisor" if defined $self->{options}{name};    ## no critic (LocalizedPunctuationVars)
     $self->_feed('START');
+    $self->_obey;
     return $self;
+}
+
+# Perl calls this between any two statements, of ours too. So it only notes, and the loop comes back to it.
+sub _on_signal {
+    my ($self, $name) = @_;
+    push @{ $self->{signals} }, $name;
+    $self->{board}->ring if $self->{board};
+    return;
+}
+
+sub _obey {
+    my ($self) = @_;
+    while ($self->{is_running} and my $name = shift @{ $self->{signals} }) { $SIGNALS{$name}->($self) }
+    return;
 }
 
 sub _here { return join ' ', $$, exists $INC{'threads.pm'} ? threads->tid : 0 }
@@ -114,7 +130,7 @@ sub _open {
     my $options = $self->{options};
     my $adapter = $self->_adapter;
     weaken(my $weak = $self);
-    EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, \%SIGNALS);
+    EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, keys %SIGNALS);
     $self->_bind;
     $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file}) if defined $options->{pid_file};
     $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);

@@ -191,12 +191,12 @@ sub _on_exit {
     return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);
 }
 
-# Something rare has happened to some worker.
+# Something rare has happened to some worker, or a signal has come.
 sub _on_bell {
     my ($self) = @_;
     $self->{board}->answer;
     $self->_notice($_) for $self->workers;
-    return;
+    return $self->_obey;
 }
 
 sub _notice {

@@ -10,14 +10,14 @@ our $VERSION = '0.001';
 
 use Scalar::Util qw(refaddr weaken);
 
-# By process, signal: who follows it, in the order of their coming: supervisor (weak), adapter, code; id: who watches.
+# By process, signal: who follows it, in the order of their coming: supervisor (weak), adapter; id: who watches.
 my ($owner, %followers) = (0);
 
 sub follow {
-    my ($supervisor, $adapter, $codes) = @_;
+    my ($supervisor, $adapter, @names) = @_;
     ($owner, %followers) = ($$) if $owner != $$;
-    for my $name (sort keys %$codes) {
-        my $follower = { supervisor => $supervisor, adapter => $adapter, code => $codes->{$name} };
+    for my $name (sort @names) {
+        my $follower = { supervisor => $supervisor, adapter => $adapter };
         weaken $follower->{supervisor};
         push @{ $followers{$name} }, $follower;
         _watch($name);
@@ -55,7 +55,7 @@ sub _watch {
 sub _tell {
     my ($name) = @_;
     for my $follower (@{ [ @{ $followers{$name} } ] }) {
-        $follower->{code}->($follower->{supervisor}) if $follower->{supervisor};
+        $follower->{supervisor}->_on_signal($name) if $follower->{supervisor};
     }
     return;
 }
