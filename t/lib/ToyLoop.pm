@@ -123,7 +123,7 @@ sub DESTROY { my ($self) = @_; $self->unwatch_io($_) for @{ delete $ids{$self} |
 
 package ToyLoop::Hasty;
 our @ISA = ('ToyLoop::Adapter');
-sub watch_time { my ($self, $seconds, $code) = @_; return $self->SUPER::watch_time($seconds * 0.8, $code) }
+sub watch_time { my ($self, $seconds, $code) = @_; return $self->SUPER::watch_time($seconds * 0.1, $code) }
 
 package ToyLoop::Stubborn;
 our @ISA = ('ToyLoop::Adapter');
