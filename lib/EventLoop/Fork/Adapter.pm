@@ -158,7 +158,8 @@ sub _in_child {
             _attempt($class, 'renew', sub { $class->renew($value) });
         }
     }
-    _attempt(__PACKAGE__, '_signals_in_child', sub { _signals_in_child($mode, \%is_kept) });
+    _attempt(__PACKAGE__, '_signals_in_child',   sub { _signals_in_child($mode, \%is_kept) });
+    _attempt(__PACKAGE__, '_processes_in_child', sub { _processes_in_child(\%is_kept) }) if $mode ne 'raw';
     return;
 }
 
@@ -388,11 +389,13 @@ sub _signals_in_child {
 # The end of a child through a loop that can watch descriptors and time. Without a process descriptor it is looked for
 # again and again, less and less often. In a forked child of this process the watch is nobody's.
 my ($shortest_look, $longest_look) = (0.005, 0.2);
+my %processes;    # id => what is watched; weak
 
 sub watch_process {
     my ($self, $pid, $fd, $code) = @_;
     my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $self->_loosely };
     $process->{id} = $self->_hold($process, 1);
+    weaken($processes{ $process->{id} } = $process);
     $process->{ev} = _ask_ev($process) if exists $INC{'EV.pm'};
     if (defined $fd) {
         open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
@@ -419,12 +422,26 @@ sub _ask_ev {
 
 sub unwatch_process {
     my ($self, $id) = @_;
+    delete $processes{$id};
     my $process = $self->_release($id) or return;
     delete $process->{ev};
     my $adapter = $process->{adapter};
     return unless defined $adapter->{loop};
     $adapter->unwatch_io(delete $process->{io})      if defined $process->{io};
     $adapter->unwatch_time(delete $process->{timer}) if defined $process->{timer};
+    return;
+}
+
+# They are children of the parent. Held open here, the descriptor of one that has ended would stay in the parent's epoll
+# instance when the parent has closed it.
+sub _processes_in_child {
+    my ($is_kept) = @_;
+    for my $id (keys %processes) {
+        my $process = $processes{$id};
+        next if $process && $is_kept->{ $process->{adapter}->family };
+        delete $processes{$id};
+        close $process->{handle} if $process && $process->{handle};
+    }
     return;
 }
 
