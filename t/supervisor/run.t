@@ -113,4 +113,12 @@ subtest 'several supervisors in one process, and others on their loop' => sub {
     is($told, '4 ticks 0 0', 'both ran, both stopped, the loop had time for others');
 };
 
+subtest 'an app that is no file' => sub {
+    require EventLoop::Fork::Supervisor;
+    my $refusal = sub { my ($app) = @_; dies { EventLoop::Fork::Supervisor->new(app => $app) }->message };
+    is($refusal->('/dev/null'),      q('/dev/null' is not a file), 'a device');
+    is($refusal->($FindBin::Bin),    "'$FindBin::Bin' is a folder", 'a folder');
+    is($refusal->('./is-not-there'), q(there is no file './is-not-there'), 'nothing');
+};
+
 done_testing;
