@@ -330,7 +330,10 @@ The number of the place, from 0, which its replacements keep; the generation of 
     $worker->on_stop(sub { my ($worker) = @_; ... });
 
 Called once, in a turn of the loop, when the worker is to stop; the code then makes the worker's code return. In a worker
-without a loop C<stopping> calls it. Without any, the loop is stopped. A worker that is asked before C<ready> and has no C<on_stop> ends at once.
+without a loop C<stopping> calls it. Without any, the loop is stopped. A worker that is asked before C<ready> and has no
+C<on_stop> ends at once. One whose C<on_stop> throws says so, and ends with exit code 255.
+
+It comes through the loop of C<loop>: a worker that runs another one asks C<stopping> there.
 
 =head2 stopping
 
