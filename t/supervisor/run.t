@@ -151,7 +151,7 @@ subtest 'what cannot be put away keeps nobody' => sub {
         stderr   => "$folder/log",
         before   => sub {
             require EventLoop::Fork::Supervisor;
-            no warnings 'redefine';
+            no warnings qw(redefine once);
             *EventLoop::Fork::Supervisor::PidFile::remove = sub { die "the disk is gone\n" };
         },
     );
