@@ -5,6 +5,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use File::Temp ();
 use SupervisorTest;
 use Test2::V0;
 
@@ -29,5 +30,32 @@ for my $how (sort keys %WORKERS) {
         ok($supervisor->is_gone, 'its workers have gone by themselves');
     };
 }
+
+subtest 'without a loop, in the middle of a request' => sub {
+    my $folder = File::Temp->newdir;
+    pipe my $started, my $start or die "pipe: $!";
+    pipe my $orphaned, my $orphan or die "pipe: $!";
+    my $supervisor = SupervisorTest->start(
+        workers => 1,
+        worker  => sub {
+            my ($worker) = @_;
+            close $orphan;
+            $worker->on_stop(sub { open my $file, '>', "$folder/on_stop" });
+            $worker->ready;
+            syswrite $start, '.';
+            1 until defined sysread $orphaned, my $text, 1;    # a request that lasts until the supervisor is gone
+            open my $file, '>', "$folder/request";
+            1 until $worker->stopping;
+            return 0;
+        },
+    );
+    sysread $started, my $text, 1;
+    $supervisor->signal('KILL');
+    waitpid $supervisor->pid, 0;
+    select undef, undef, undef, 0.1;    # TERM comes first, by the kernel
+    close $orphan;
+    ok($supervisor->is_gone, 'the worker has gone by itself');
+    is([ map { -e "$folder/$_" ? 1 : 0 } qw(request on_stop) ], [ 1, 1 ], 'it finished what it had, and stopped as asked');
+};
 
 done_testing;

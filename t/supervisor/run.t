@@ -5,6 +5,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use File::Temp ();
 use SupervisorTest;
 use Test2::V0;
 
@@ -111,6 +112,61 @@ subtest 'several supervisors in one process, and others on their loop' => sub {
     my $told = do { local $/; <$reader> };
     waitpid $pid, 0;
     is($told, '4 ticks 0 0', 'both ran, both stopped, the loop had time for others');
+};
+
+subtest 'an exception out of run' => sub {
+    pipe my $reader, my $writer or die "pipe: $!";
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        close $reader;
+        alarm SupervisorTest::BOUND;
+        require EventLoop::Fork::Supervisor;
+        my $loop       = EventLoop::Fork::Loop->new;
+        my $supervisor = EventLoop::Fork::Supervisor->new(loop => $loop, workers => 1, worker => \&serve, on_event => sub { });
+        $loop->watch_time(after => 0.01, code => sub { die "somebody else's\n" });
+        syswrite $writer, eval { $supervisor->run; 1 } ? 'returned ' : "threw $@";
+        syswrite $writer, $supervisor->is_running ? 'runs ' : 'ended ';
+        $loop->watch_time(after => 0.01, code => sub { $supervisor->stop });
+        my $wait;
+        $wait = sub {
+            return $loop->watch_time(after => 0.01, code => $wait) if $supervisor->is_running;
+            $loop->watch_time(after => 0.05, code => sub { syswrite $writer, 'goes on'; $loop->stop });
+        };
+        $wait->();
+        $loop->run;
+        POSIX::_exit(0);
+    }
+    close $writer;
+    my $told = do { local $/; readline $reader };
+    waitpid $pid, 0;
+    is($told, "threw somebody else's\nruns goes on", 'it runs, and does not stop a loop that it does not run');
+};
+
+subtest 'what cannot be put away keeps nobody' => sub {
+    my $folder     = File::Temp->newdir;
+    my $supervisor = SupervisorTest->start(
+        workers  => 1,
+        worker   => \&serve,
+        pid_file => "$folder/pid",
+        stderr   => "$folder/log",
+        before   => sub {
+            require EventLoop::Fork::Supervisor;
+            no warnings qw(redefine once);
+            *EventLoop::Fork::Supervisor::PidFile::remove = sub { die "the disk is gone\n" };
+        },
+    );
+    $supervisor->wait_for('worker_ready');
+    is($supervisor->finish, 0, 'it ends');
+    open my $log, '<', "$folder/log" or die "$folder/log: $!";
+    like(join('', readline $log), qr/the disk is gone/, 'and says what failed');
+};
+
+subtest 'an app that is no file' => sub {
+    require EventLoop::Fork::Supervisor;
+    my $refusal = sub { my ($app) = @_; dies { EventLoop::Fork::Supervisor->new(app => $app) }->message };
+    is($refusal->('/dev/null'),      q('/dev/null' is not a file), 'a device');
+    is($refusal->($FindBin::Bin),    "'$FindBin::Bin' is a folder", 'a folder');
+    is($refusal->('./is-not-there'), q(there is no file './is-not-there'), 'nothing');
 };
 
 done_testing;

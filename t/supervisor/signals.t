@@ -46,4 +46,51 @@ for my $family (SupervisorTest::families()) {
     }
 }
 
+# Between the fork and the worker's own handlers. What a loop of the parent has blocked for itself is let in by the fork.
+for my $family (SupervisorTest::families()) {
+    my ($name, $loop_of) = @$family;
+    my $supervisor = SupervisorTest->start(
+        before => sub {
+            our $hook = EventLoop::Fork::at_fork(name => 'early', child => sub { kill $_ => $$ for qw(INT HUP USR1) });
+        },
+        loop_of => $loop_of,
+        workers => 1,
+        worker  => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+    );
+    my $first = $supervisor->wait_for(sub { $_[0]{event} =~ /ready|exited/ });
+    is($first->{event}, 'worker_ready', "$name: INT, HUP and USR1 in its first moment end no worker");
+    $supervisor->finish;
+}
+
+# A child of a worker, by whatever fork, is no worker: it would take a TERM for a request to stop, and have nothing to stop.
+for my $family (SupervisorTest::families()) {
+    my ($name, $loop_of) = @$family;
+    pipe my $reader, my $writer or die "pipe: $!";
+    my $supervisor = SupervisorTest->start(
+        loop_of => $loop_of,
+        workers => 1,
+        worker  => sub {
+            my ($worker) = @_;
+            my $loop = $worker->loop;
+            $worker->ready;
+            my $pid = fork // die "fork: $!";
+            if (!$pid) {
+                syswrite $writer, '.';
+                select undef, undef, undef, 0.1 for 1 .. 10 * SupervisorTest::BOUND;
+                POSIX::_exit(1);
+            }
+            close $writer;
+            sysread $reader, my $text, 1;
+            kill TERM => $pid;
+            waitpid $pid, 0;
+            die 'its child: ', $? & 127, "\n";
+        },
+        crash_limit => 1,
+        respawn_delay => 600,
+    );
+    my $exited = $supervisor->wait_for('worker_exited');
+    is($exited->{reason}, 'exit 255: its child: 15', "$name: TERM ends the child of a worker");
+    $supervisor->finish;
+}
+
 done_testing;

@@ -114,16 +114,20 @@ sub _before_fork {
     return @state ? \@state : undef;
 }
 
+# Set by those who let them in themselves, later: names of signals.
+our @held_back;
+
 # Names of the signals that loops have blocked for themselves, and that the child must not find blocked. The family that
 # goes on in the child keeps its own.
 sub _blocked {
     my ($state, $family) = @_;
+    my %is_held = map { $_ => 1 } @held_back;
     my %is_kept = defined $family ? _kept($state, $family) : ();
     my %blocked;
     for (@{ $state || [] }) {
         my ($class, $value) = @$_;
         next if $is_kept{ $class->family } || ref $value ne 'HASH' || !$value->{blocked};
-        $blocked{$_} = 1 for @{ $value->{blocked} };
+        $blocked{$_} = 1 for grep { !$is_held{$_} } @{ $value->{blocked} };
     }
     return sort keys %blocked;
 }

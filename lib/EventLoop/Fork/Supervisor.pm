@@ -72,9 +72,8 @@ sub listeners  { return map { $_->socket } @{ $_[0]{listeners} } }
 sub run {
     my ($self) = @_;
     $self->start unless $self->{is_running};
-    $self->{is_in_run} = 1;
+    local $self->{is_in_run} = 1;
     $self->_adapter->run while $self->{is_running};
-    $self->{is_in_run} = 0;
     return $self->{exit_code};
 }
 
@@ -221,10 +220,10 @@ sub _close {
 sub _finish {
     my ($self, $exit_code) = @_;
     $self->{board}->set_header(exit_code => $exit_code);
-    $self->_close;
     $self->{exit_code}  = $exit_code;
     $self->{is_running} = 0;
     $self->_adapter->stop if $self->{is_in_run};
+    $self->_close;    # last: whatever it throws, this has ended
     return;
 }
 
@@ -360,7 +359,7 @@ C<workers>. What is given here wins. Seconds may have fractions, and units: C<90
 
 What runs in each worker: code that gets the L<EventLoop::Fork::Worker>, or the name of a file or module that gives it. A
 file returns the code, or an object with a method C<worker>; a module has a function or method C<worker>. An C<app> is
-loaded in the worker, so a reload takes what is on the disk then.
+loaded in the worker, so a reload takes what is on the disk then, unless the program has loaded it itself before.
 
 =item C<workers>
 
@@ -457,6 +456,8 @@ breaker is open and no worker is left.
 =head2 start
 
 Inside a loop of yours. Throws what L</new> cannot know yet: an address in use, a pid file of somebody else.
+
+C<stop>, C<reload> and C<resize> may be called from its callbacks, too. Before C<start> and after the end they do nothing.
 
 =head2 stop
 

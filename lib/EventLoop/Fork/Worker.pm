@@ -8,6 +8,7 @@ use warnings;
 our $VERSION = '0.001';
 
 use Config;
+use EventLoop::Fork ();
 use EventLoop::Fork::Supervisor::Privileges;
 use POSIX        ();
 use Scalar::Util qw(blessed looks_like_number);
@@ -99,6 +100,33 @@ sub _follow_signals {
     $SIG{$_} = 'IGNORE' for qw(HUP USR1 PIPE);
     $SIG{TERM} = sub { $self->_stop };
     $SIG{QUIT} = sub { $self->_leave };
+    $self->_note_handlers;
+    $self->{fork_hook} =
+        EventLoop::Fork::at_fork(name => 'worker', prepare => \&_before_fork, child => \&_in_child, object => $self);
+    return;
+}
+
+sub _note_handlers {
+    my ($self) = @_;
+    $self->{handlers} = { map { $_ => $SIG{$_} } qw(TERM QUIT) };
+    return;
+}
+
+# Whatever forks it: a child of a worker is no worker, and has nothing to stop. What the program has set there stays. A loop
+# may set its handlers anew in a child, so the parent looks whose they are.
+sub _before_fork {
+    my ($self) = @_;
+    my $handlers = $self->{handlers};
+    $self->{own_handlers} = [ grep { ref $SIG{$_} && $SIG{$_} == $handlers->{$_} } sort keys %$handlers ];
+    return;
+}
+
+sub _in_child {
+    my ($self) = @_;
+    my @names = @{ $self->{own_handlers} };
+    $SIG{$_} = 'DEFAULT' for @names;    ## no critic (LocalizedPunctuationVars)
+    # Some loops block what they watch.
+    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), POSIX::SigSet->new(map { signal_number($_) } @names));
     return;
 }
 
@@ -165,8 +193,11 @@ sub _leave_later {
     my ($self) = @_;
     return if $self->{leaves_later}++;
     my $seconds = $self->{options}{graceful_timeout};
-    return $self->_leave unless $self->{adapter} && $seconds;
-    $self->{adapter}->watch_time($seconds, sub { $self->_leave });
+    return $self->_leave unless $seconds;
+    return $self->{adapter}->watch_time($seconds, sub { $self->_leave }) if $self->{adapter};
+    # Without a loop the kernel keeps the time.
+    $SIG{ALRM} = 'DEFAULT';
+    alarm POSIX::ceil($seconds);
     return;
 }
 
@@ -202,6 +233,7 @@ sub _make_loop {
     $self->{life_id} = $adapter->watch_io($self->{life}, sub { $self->_on_orphaned });
     $adapter->watch_signal(TERM => sub { $self->_stop });
     $adapter->watch_signal(QUIT => sub { $self->_leave });
+    $self->_note_handlers;
     $self->_beat unless EventLoop::Fork::_is_our_loop($adapter->loop) || !$self->{options}{heartbeat_timeout};
     return;
 }
@@ -302,7 +334,10 @@ The number of the place, from 0, which its replacements keep; the generation of 
     $worker->on_stop(sub { my ($worker) = @_; ... });
 
 Called once, in a turn of the loop, when the worker is to stop; the code then makes the worker's code return. In a worker
-without a loop C<stopping> calls it. Without any, the loop is stopped. A worker that is asked before C<ready> and has no C<on_stop> ends at once.
+without a loop C<stopping> calls it. Without any, the loop is stopped. A worker that is asked before C<ready> and has no
+C<on_stop> ends at once. One whose C<on_stop> throws says so, and ends with exit code 255.
+
+It comes through the loop of C<loop>: a worker that runs another one asks C<stopping> there.
 
 =head2 stopping
 

@@ -20,8 +20,9 @@ sub check {
         _refuse($app, "'$app' is neither a file nor the name of a module");
     }
     return if -f $app && -r _;
-    _refuse($app, -e _ ? -d _ ? "'$app' is a folder" : "cannot read '$app': $!" : "there is no file '$app'");
-    return;
+    my $error = "$!";
+    my $what  = !-e $app ? "there is no file '$app'" : -d _ ? "'$app' is a folder" : -f _ ? "cannot read '$app': $error" : "'$app' is not a file";
+    return _refuse($app, $what);
 }
 
 sub _refuse {

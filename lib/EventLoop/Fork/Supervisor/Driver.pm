@@ -147,7 +147,8 @@ sub _spawn {
 # in, and these only: the rest of its mask is what the fork has made of the parent's.
 sub _fork {
     my ($self, $handle, $action) = @_;
-    my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
+    local @EventLoop::Fork::Adapter::held_back = EventLoop::Fork::Worker::signals();
+    my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } @EventLoop::Fork::Adapter::held_back);
     my $old  = POSIX::SigSet->new;
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $held, $old);
     weaken(my $weak = $self);
