@@ -44,8 +44,9 @@ sub new_adapter { return EventLoop::Fork::Adapter::for_loop($_[0]) }
 sub run_for {
     my ($seconds, $on) = @_;
     $on ||= $adapter;
-    $on->watch_time($seconds, sub { $on->stop });
+    my $id = $on->watch_time($seconds, sub { $on->stop });
     $on->run;
+    $on->unwatch_time($id);    # stopped by somebody else: it would stop the next run
     return;
 }
 
