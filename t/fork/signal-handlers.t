@@ -8,8 +8,9 @@ use ForkTest;
 use POSIX ();
 use Test2::V0;
 
-my @ran;
-sub named_handler { return push @ran, 'named' }
+my (@ran, $ran_at);
+sub ran           { push @ran, $_[0]; $ran_at = now(); return }
+sub named_handler { return ran('named') }
 
 # A process that sends this one a signal each time it is asked: when we sleep, or at once, wherever we are then.
 {
@@ -37,10 +38,10 @@ sub named_handler { return push @ran, 'named' }
 }
 
 my %handlers = (
-    code      => sub { $SIG{USR1} = sub { push @ran, 'code' } },
+    code      => sub { $SIG{USR1} = sub { ran('code') } },
     name      => sub { $SIG{USR1} = 'main::named_handler' },
     sigaction => sub {
-        my $action = POSIX::SigAction->new(sub { push @ran, 'sigaction' }, POSIX::SigSet->new, 0);
+        my $action = POSIX::SigAction->new(sub { ran('sigaction') }, POSIX::SigSet->new, 0);
         $action->safe(1);
         POSIX::sigaction(POSIX::SIGUSR1, $action);
     },
@@ -59,7 +60,8 @@ each_loop sub {
             my $start = now();
             $sender->order($order);
             $loop->loop_once(2 * PROMPT) until @ran || now() - $start >= 2 * PROMPT;
-            my $took = now() - $start;
+            # By when it ran: one that comes between the look at @ran and the wait does not end that wait.
+            my $took = (@ran ? $ran_at : now()) - $start;
             $slowest = $took if $took > $slowest;
             last if $slowest >= PROMPT;
         }
