@@ -342,7 +342,7 @@ static void startup_timeout(void) {
     EXPECT("");
     pass(1);
     EXPECT("examine:0");
-    pass(250 * MS);
+    pass(1000 * MS);
     EXPECT("kill:0");
     REPORTED("worker_stuck");
     CHECK_INT(last_report[EVF_REPORT_STUCK].cause, EVF_CAUSE_STARTUP);
@@ -770,7 +770,7 @@ static void nobody_examines(void) {
     pass(31 * SECOND);
     heartbeat(0, since_ns, 0);
     forget();
-    pass(250 * MS - 1);
+    pass(1000 * MS - 1);
     EXPECT("");
     pass(1);
     EXPECT("kill:0");
@@ -890,7 +890,7 @@ static void stop_gracefully(void) {
     EXPECT("");
     pass(30 * SECOND);
     EXPECT("examine:2");
-    pass(250 * MS);
+    pass(1000 * MS);
     EXPECT("kill:2");
     CHECK_INT(last_report[EVF_REPORT_KILLED].cause, EVF_CAUSE_GRACEFUL);
     exited(2, BY_KILL);

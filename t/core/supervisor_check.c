@@ -253,7 +253,7 @@ static bool anybody_is_kept(const struct evf_supervisor *supervisor, const struc
 }
 
 static void stop_event(struct checker *checker, const struct evf_supervisor_event *event) {
-    const int64_t grace_ns = sum(checker->options.graceful_timeout_ns, 250 * MILLISECOND);
+    const int64_t grace_ns = sum(checker->options.graceful_timeout_ns, 1000 * MILLISECOND);
     if (checker->is_halting) return;
     checker->is_fast = checker->is_fast || event->is_fast || checker->is_stopping;
     const int64_t before_ns = sum(checker->now_ns, sum(checker->slack_ns, checker->is_fast ? 0 : grace_ns));

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-static const int64_t examine_ns = 250 * EVF__MILLISECOND; /* how long a place is waited for before the KILL */
+static const int64_t examine_ns = EVF__SECOND; /* how long a place is waited for before the KILL */
 static const int64_t kill_again_ns = EVF__SECOND;
 enum { LARGE_SAMPLES = 3 };
 
