@@ -1,4 +1,4 @@
-# What a supervisor binds reaches every worker, wakes as few as possible, and goes with the supervisor only.
+# What a supervisor binds reaches every worker, and goes with the supervisor only.
 
 use strict;
 use warnings;
@@ -60,7 +60,8 @@ for my $way ([ 'one socket for all', 0 ], [ 'a socket for each worker', 1 ]) {
         my %sum;
         for my $row (map { $board->row(2 * $_) } 0 .. 3) { $sum{ $names[$_] } += $row->{counters}[$_] for 0 .. $#names }
         is($sum{accepted}, CONNECTIONS, 'each by one worker');
-        cmp_ok($sum{'nothing there'}, '<', CONNECTIONS / 4, "and few were woken for nothing ($sum{'nothing there'})");
+        # One socket wakes all who wait for it, and how many come too late depends on who has a processor.
+        is($sum{'nothing there'}, 0, 'and nobody was woken for nothing') if $reuseport;
         is($supervisor->finish, 0, 'exit code');
     };
 }

@@ -376,7 +376,8 @@ A list of what to bind, see L<EventLoop::Fork::Supervisor::Listener>. Bound once
 
 =item C<reuseport>, C<backlog>
 
-A listener for each worker instead of a shared one; the length of the queue.
+A listener for each worker instead of a shared one; the length of the queue. A shared one is fair to workers that are
+busy, and may wake several for one connection, of which one gets it; with C<reuseport> the kernel wakes one.
 
 =item C<user>, C<group>
 
