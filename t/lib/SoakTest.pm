@@ -40,7 +40,7 @@ sub deaths {
     is($after->{children}, WORKERS, 'its children are the workers that live: no zombie');
     is($after->{fds}, $before->{fds}, 'no descriptor more than before') if defined $before->{fds};
 
-    if (defined $before->{rss}) {
+    if (defined $before->{rss} && !SupervisorTest::SLOW) {    # a memory checker keeps what was freed
         my $grown = $after->{rss} - $before->{rss};
         my $limit = MEMORY_GRAIN + 8 * $count;
         cmp_ok($grown, '<=', $limit, "its memory has grown by $grown bytes");
