@@ -49,8 +49,7 @@ void glue_throw(pTHX_ int code, const char *operation, SV *value, const char *fo
 
 /* ---- The trampoline ----------------------------------------------------------------------------------------- */
 
-/* $@ holds an exception. An exception object may be false. */
-static bool has_exception(pTHX) {
+bool glue_has_exception(pTHX) {
     SV *error = GvSV(PL_errgv);
     return error != NULL && (SvROK(error) || (SvPOK(error) ? SvCUR(error) > 0 : SvTRUE(error)));
 }
@@ -63,7 +62,7 @@ static int call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
     for (int i = 0; i < count; i++) PUSHs(sv_2mortal(arguments[i]));
     PUTBACK;
     (void)call_sv(code, G_VOID | G_DISCARD | G_EVAL);
-    if (UNLIKELY(has_exception(aTHX))) {
+    if (UNLIKELY(glue_has_exception(aTHX))) {
         *ret_error = newSVsv(ERRSV);
         rc = EVF_ECALLBACK;
     }
@@ -76,7 +75,7 @@ int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error) {
     int rc;
     /* A context stack of its own: last, next and goto find nothing of the caller's to leave by. */
     PUSHSTACKi(PERLSI_REQUIRE);
-    if (count == 0 && !has_exception(aTHX)) { /* call_sv has a scope of its own; ours is for what lies around it */
+    if (count == 0 && !glue_has_exception(aTHX)) { /* call_sv has a scope of its own; ours is for what lies around it */
         rc = call(aTHX_ code, arguments, count, ret_error);
         if (UNLIKELY(rc < 0)) CLEAR_ERRSV();
     } else {

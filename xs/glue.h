@@ -96,6 +96,9 @@ const COP *glue_caller(pTHX);
 /* Warns, with our name before it; an exception of the program's own handler goes nowhere. Takes the text over. */
 void glue_warn(pTHX_ SV *text);
 
+/* $@ holds an exception. An exception object may be false. */
+bool glue_has_exception(pTHX);
+
 /* The trampoline: calls Perl so that nothing leaves but by return. 0, or EVF_ECALLBACK with the exception in
  * *ret_error (the caller's to free). Arguments are taken over. */
 int glue_call(pTHX_ SV *code, SV **arguments, int count, SV **ret_error);

@@ -53,10 +53,6 @@ XS_INTERNAL(on_exit_in_parent) {
 
 /* ---- The fork ----------------------------------------------------------------------------------------------- */
 
-static bool has_exception(pTHX) {
-    return SvROK(ERRSV) || SvTRUE(ERRSV);
-}
-
 static int code_of_exception(pTHX_ SV *error) {
     SV **code = SvROK(error) && SvTYPE(SvRV(error)) == SVt_PVHV ? hv_fetchs((HV *)SvRV(error), "code", 0) : NULL;
     return code != NULL && SvIV(*code) < 0 ? (int)SvIV(*code) : EVF_ECALLBACK;
@@ -90,7 +86,7 @@ static pid_t fork_through_loop(pTHX_ const struct eventloop_fork_options *option
     int count = call_method("fork", G_SCALAR | G_EVAL);
     SPAGAIN;
     SV *child = count > 0 ? POPs : &PL_sv_undef;
-    if (has_exception(aTHX)) {
+    if (glue_has_exception(aTHX)) {
         PUTBACK;
         return -1;
     }
@@ -124,7 +120,7 @@ static pid_t fork_alone(pTHX_ const struct eventloop_fork_options *options, int 
     const int count = call_pv("EventLoop::Fork::_fork", G_LIST | G_EVAL);
     SPAGAIN;
     const int fd = count > 1 ? (int)POPi : -1;
-    if (count > 0 && !has_exception(aTHX)) {
+    if (count > 0 && !glue_has_exception(aTHX)) {
         pid = (pid_t)POPi;
         *ret_fd = fd;
     }
@@ -177,7 +173,7 @@ static int api_fork(pTHX_ const struct eventloop_fork_options *given, pid_t *ret
     SAVETMPS;
     save_scalar(PL_errgv); /* local $@ */
     const pid_t pid = ret_fd != NULL ? fork_alone(aTHX_ & options, ret_fd) : fork_through_loop(aTHX_ & options);
-    if (has_exception(aTHX)) error = newSVsv(ERRSV);
+    if (glue_has_exception(aTHX)) error = newSVsv(ERRSV);
     FREETMPS;
     LEAVE;
     if (error == NULL) {

@@ -175,7 +175,7 @@ static int run_code(pTHX_ const struct glue_fork_options *options) {
     SPAGAIN;
     SV *value = count > 0 ? POPs : &PL_sv_undef;
     PUTBACK;
-    if (SvROK(ERRSV) || SvTRUE(ERRSV)) {
+    if (glue_has_exception(aTHX)) {
         report(aTHX_ "EventLoop::Fork::Loop::_report_exception", options->name, ERRSV);
         return 255;
     }
