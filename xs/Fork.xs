@@ -7,6 +7,7 @@
 #endif
 
 #include "core/scoreboard.h"
+#include "core/supervisor.h"
 
 /* A tied variable, $1 and their likes are asked once: what is returned has no magic and is looked at as often as needed. */
 static SV *take_value(pTHX_ SV *value) {

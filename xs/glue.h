@@ -230,7 +230,6 @@ void glue_board_attach(pTHX_ struct glue_board *board, SV *number);
 void glue_board_extend(pTHX_ SV *seconds);
 void glue_board_add_counter(pTHX_ SV *number, IV count);
 void glue_board_ready(void);
-const char *glue_cause_word(unsigned cause);
 
 /* ---- glue_examine.c ------------------------------------------------------------------------------------------ */
 

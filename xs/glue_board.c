@@ -365,12 +365,3 @@ void glue_board_ready(void) {
     EVF_SCOREBOARD_SET_FLAG(row->is_ready, 1);
     evf_heartbeat_ring();
 }
-
-const char *glue_cause_word(unsigned cause) {
-    static const char *const words[] = {
-#define EVF_X(name, word) [name] = word,
-        EVF_CAUSES(EVF_X)
-#undef EVF_X
-    };
-    return cause < C_ARRAY_LENGTH(words) ? words[cause] : "unknown";
-}
