@@ -51,6 +51,14 @@ static pid_t take_pid(pTHX_ const char *operation, SV *pid) {
     return (pid_t)SvIV(pid);
 }
 
+static int error_code(const char *name) {
+#define EVF_X(error, number, text)                                                                                     \
+    if (strEQ(name, #error)) return number;
+    EVF_ERRORS(EVF_X)
+#undef EVF_X
+    return 0;
+}
+
 MODULE = EventLoop::Fork    PACKAGE = EventLoop::Fork::Loop
 
 PROTOTYPES: DISABLE

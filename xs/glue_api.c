@@ -130,12 +130,13 @@ static pid_t fork_alone(pTHX_ const struct eventloop_fork_options *options, int 
 
 /* Calls a Perl function that throws; the exception is in $@. */
 static int refuse(pTHX_ int code, const char *message) {
+    const char *name = evf_error_name(code);
     dSP;
     ENTER;
     SAVETMPS;
     PUSHMARK(SP);
     EXTEND(SP, 4);
-    mPUSHi(code);
+    mPUSHp(name, strlen(name));
     mPUSHs(newSVpvs("fork"));
     PUSHs(&PL_sv_undef);
     mPUSHp(message, strlen(message));

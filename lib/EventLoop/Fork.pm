@@ -23,16 +23,12 @@ sub import {
     my ($class, @names) = @_;
     for my $switch (grep {/\A-/} @names) {
         $SWITCHES{$switch}
-            or _throw('EVF_EINVAL', 'import', $switch, "unknown switch '$switch'; there are: @{[ sort keys %SWITCHES ]}");
+            or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'import', $switch,
+            "unknown switch '$switch'; there are: @{[ sort keys %SWITCHES ]}");
         $SWITCHES{$switch}->();
     }
     @_ = ($class, grep { !/\A-/ } @names);
     goto &Exporter::import;
-}
-
-sub _throw {
-    my ($name, $operation, $value, $message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
 }
 
 # ---- Hooks and guards -----------------------------------------------------------------------------------------------
@@ -59,16 +55,18 @@ my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand lo
 
 sub _check_options {
     my ($pairs) = @_;
-    @$pairs % 2 and _throw('EVF_EINVAL', 'fork', undef, 'arguments are not pairs of name => value');
+    @$pairs % 2
+        and EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'fork', undef, 'arguments are not pairs of name => value');
     my %args = @$pairs;
     for my $name (sort keys %args) {
-        $KNOWN{$name} or _throw('EVF_EINVAL', 'fork', $name, "unknown option '$name'");
+        $KNOWN{$name} or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'fork', $name, "unknown option '$name'");
     }
     EventLoop::Fork::Loop::_check_code('fork', code    => $args{code});
     EventLoop::Fork::Loop::_check_code('fork', on_exit => $args{on_exit}) if defined $args{on_exit};
     my $kind = defined $args{loop_in_child} ? $args{loop_in_child} : 'fresh';
     $kind eq 'fresh' || $kind eq 'keep'
-        or _throw('EVF_EINVAL', 'fork', $kind, "'loop_in_child' is 'fresh' or 'keep', not '$kind'");
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'fork', $kind,
+        "'loop_in_child' is 'fresh' or 'keep', not '$kind'");
     return (%args, keeps_loop => $kind eq 'keep');
 }
 

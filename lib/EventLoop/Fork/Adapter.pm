@@ -41,10 +41,7 @@ sub register {
     return;
 }
 
-sub _refuse {
-    my ($name, $operation, $value, $message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
-}
+sub _refuse { return EventLoop::Fork::Loop::_throw(@_) }
 
 sub _class {
     my ($name) = @_;

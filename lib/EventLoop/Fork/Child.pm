@@ -31,12 +31,8 @@ sub kill {
     }
     return $count if defined $count;
     $signal = 'undef' unless defined $signal;
-    return _throw('EVF_ESIGNAL', 'kill', $signal, "unknown signal '$signal'; `kill -l` lists the names");
-}
-
-sub _throw {
-    my ($name, $operation, $value, $message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $value, $message);
+    return EventLoop::Fork::Loop::_throw('EVF_ESIGNAL', 'kill', $signal,
+        "unknown signal '$signal'; `kill -l` lists the names");
 }
 
 sub exit_reason {
@@ -52,7 +48,9 @@ sub exit_reason {
 # In the child: a fresh loop of the parent's kind, or the parent's own that goes on here.
 sub loop {
     my ($self) = @_;
-    $self->{loop_maker} or _throw('EVF_EINVAL', 'loop', undef, 'this is the parent; the loop is for the code in the child');
+    $self->{loop_maker}
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'loop', undef,
+        'this is the parent; the loop is for the code in the child');
     return $self->{loop} ||= $self->{loop_maker}->();
 }
 

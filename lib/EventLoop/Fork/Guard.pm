@@ -41,28 +41,27 @@ sub _kind_of {
     return $code && ref $thing ? 'EventLoop::Fork::Guard::Object' : undef;
 }
 
-sub _fail {
-    my ($name, $operation, $thing, $message) = @_;
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name), $operation, $thing, $message);
-}
-
 sub _reject {
     my ($operation, $thing) = @_;
     my $wanted = 'wanted is a handle, a connection or an object';
-    defined $thing or _fail('EVF_EINVAL', $operation, $thing, "what to guard is undef; $wanted");
-    ref $thing     or _fail('EVF_EINVAL', $operation, $thing, "what to guard is the plain value '$thing'; $wanted");
+    defined $thing
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', $operation, $thing, "what to guard is undef; $wanted");
+    ref $thing
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', $operation, $thing,
+        "what to guard is the plain value '$thing'; $wanted");
     my $class = blessed $thing;
     defined $class
-        or _fail(
+        or EventLoop::Fork::Loop::_throw(
         'EVF_ENOTSUP', $operation, $thing,
         'a plain '
             . ref($thing)
             . ' reference has nothing to guard by itself; guard what is in it, or give a code reference '
             . 'that makes the child forget it: guard($thing, sub { my ($thing) = @_; ... })'
         );
-    _fail('EVF_ENOTSUP', $operation, $thing, "$class is a loop; forks make loops safe without a guard")
+    EventLoop::Fork::Loop::_throw('EVF_ENOTSUP', $operation, $thing,
+        "$class is a loop; forks make loops safe without a guard")
         if $class =~ /\A(?:IO::Async::Loop|Mojo::IOLoop|EventLoop::Fork::Loop|EV::Loop)\b/;
-    _fail(
+    EventLoop::Fork::Loop::_throw(
         'EVF_ENOTSUP', $operation, $thing,
         "how a child forgets a $class is not known; give the class a method DISOWN, or guard a code reference with it: "
             . 'guard($object, sub { my ($object) = @_; ... })'
@@ -73,7 +72,7 @@ sub register {
     my ($class, $kind) = @_;
     for my $method (qw(accepts anchor prepare release unwatch descriptors disown)) {
         next if defined $kind && !ref $kind && $kind->can($method);
-        _fail(
+        EventLoop::Fork::Loop::_throw(
             'EVF_EINVAL', 'register', $kind,
             "'"
                 . ($kind // 'undef')
@@ -214,7 +213,8 @@ sub _disown_handles {
 
 sub poison {
     my ($class, $object) = @_;
-    blessed $object or _fail('EVF_EINVAL', 'poison', $object, 'not an object: ' . ($object // 'undef'));
+    blessed $object
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'poison', $object, 'not an object: ' . ($object // 'undef'));
     EventLoop::Fork::Guard::Disowned::Registry->take($object, owner());
     return;
 }

@@ -10,10 +10,7 @@ our $VERSION = '0.001';
 
 my %KNOWN = map { $_ => 1 } qw(name prepare parent child object priority timeout on_failure);
 
-sub _fail {
-    my ($value, $message) = @_;
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), 'at_fork', $value, $message);
-}
+sub _fail { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'at_fork', @_) }
 
 sub _number {
     my ($name, $value, $most) = @_;

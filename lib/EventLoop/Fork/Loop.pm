@@ -25,10 +25,7 @@ sub _address {
     return eval "require $module; 1" ? $module->can('address')->() : undef;    ## no critic: a fixed list of names
 }
 
-sub _fail {
-    my ($name, $value, $message) = @_;
-    _throw(_error_code($name), 'new', $value, $message);
-}
+sub _fail { return _throw(shift, 'new', @_) }
 
 # Backend and method of a new loop: what was asked for, or what the parent's loop had, or the environment, or the best.
 sub _choose {

@@ -50,10 +50,7 @@ sub new {
     return $self;
 }
 
-sub _refuse {
-    my ($operation, $value, $message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), $operation, $value, $message);
-}
+sub _refuse { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', @_) }
 
 sub _adapter {
     my ($self) = @_;
@@ -170,10 +167,7 @@ sub _bind {
     return;
 }
 
-sub _fail {
-    my ($message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_ESYSTEM'), 'start', undef, $message);
-}
+sub _fail { return EventLoop::Fork::Loop::_throw('EVF_ESYSTEM', 'start', undef, @_) }
 
 # Every event of the machine, one line each: with that file it can be asked again why it did what it did.
 sub _open_trace {

@@ -268,10 +268,8 @@ sub request_done    { $_[0]{board}->request_done;    return }
 sub extend_deadline {
     my ($self, $seconds) = @_;
     looks_like_number($seconds) && $seconds >= 0 && $seconds < 1e9
-        or EventLoop::Fork::Loop::_throw(
-        EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), 'extend_deadline', $seconds,
-        'not a number of seconds: ' . (defined $seconds ? "'$seconds'" : 'undef')
-        );
+        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'extend_deadline', $seconds,
+        'not a number of seconds: ' . (defined $seconds ? "'$seconds'" : 'undef'));
     $self->{board}->extend($seconds);
     return;
 }

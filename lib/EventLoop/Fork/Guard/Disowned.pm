@@ -83,10 +83,7 @@ our $AUTOLOAD;
         my ($operation, $value, $what) = @_;
         my $text = "this $what->{class} belongs to process $what->{pid}";
         $text .= ", which forked at $what->{place}" if defined $what->{place};
-        EventLoop::Fork::Loop::_throw(
-            EventLoop::Fork::Loop::_error_code('EVF_EDISOWNED'), $operation, $value,
-            "$text; make a new one here"
-        );
+        EventLoop::Fork::Loop::_throw('EVF_EDISOWNED', $operation, $value, "$text; make a new one here");
     }
 
     sub complain {

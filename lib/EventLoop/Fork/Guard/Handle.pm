@@ -30,10 +30,7 @@ sub anchor {
 
 sub _not_open {
     my ($handle) = @_;
-    EventLoop::Fork::Loop::_throw(
-        EventLoop::Fork::Loop::_error_code('EVF_EBADF'), 'guard', $handle,
-        'the handle is not open on a descriptor'
-    );
+    EventLoop::Fork::Loop::_throw('EVF_EBADF', 'guard', $handle, 'the handle is not open on a descriptor');
 }
 
 sub _number {

@@ -25,10 +25,7 @@ sub check {
     return _refuse($app, $what);
 }
 
-sub _refuse {
-    my ($value, $message) = @_;
-    return EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), 'app', $value, $message);
-}
+sub _refuse { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'app', @_) }
 
 # The code, which gets the worker. What the file or the module's code throws goes on as it is.
 sub load {

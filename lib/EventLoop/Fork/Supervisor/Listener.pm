@@ -41,7 +41,7 @@ my $ANY_V6 = "\0" x 16;
 
 sub _fail {
     my ($spec, $message, $name) = @_;
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code($name || 'EVF_EINVAL'), 'listen', $spec, $message);
+    EventLoop::Fork::Loop::_throw($name || 'EVF_EINVAL', 'listen', $spec, $message);
 }
 
 # ---- How addresses are written --------------------------------------------------------------------------------------

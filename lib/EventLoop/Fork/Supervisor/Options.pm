@@ -163,10 +163,7 @@ sub _shown {
     return "'$text'";
 }
 
-sub _fail {
-    my ($operation, $value, $message) = @_;
-    EventLoop::Fork::Loop::_throw(EventLoop::Fork::Loop::_error_code('EVF_EINVAL'), $operation, $value, $message);
-}
+sub _fail { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', @_) }
 
 # ---- Kinds: the value as it is used, or undef -----------------------------------------------------------------------
 

@@ -23,10 +23,7 @@ use constant {
 
 sub _fail {
     my ($path, $message, $name) = @_;
-    EventLoop::Fork::Loop::_throw(
-        EventLoop::Fork::Loop::_error_code($name || 'EVF_ESYSTEM'),
-        'pid_file', $path, $message
-    );
+    EventLoop::Fork::Loop::_throw($name || 'EVF_ESYSTEM', 'pid_file', $path, $message);
 }
 
 sub write {

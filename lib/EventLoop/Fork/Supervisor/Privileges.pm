@@ -13,10 +13,7 @@ our $VERSION = '0.001';
 
 sub _fail {
     my ($operation, $value, $message, $name) = @_;
-    EventLoop::Fork::Loop::_throw(
-        EventLoop::Fork::Loop::_error_code($name || 'EVF_ESYSTEM'),
-        $operation, $value, $message
-    );
+    EventLoop::Fork::Loop::_throw($name || 'EVF_ESYSTEM', $operation, $value, $message);
 }
 
 # ---- Who ------------------------------------------------------------------------------------------------------------
