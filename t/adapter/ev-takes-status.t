@@ -21,12 +21,12 @@ my $older = <<'PERL';
             return $reaped == 0 ? undef : $reaped < 0 ? -1 : $?;
         };
         my ($has_descriptors, $asks_ev) = splice @ARGV, 0, 2;
-        my $watch = \&EventLoop::Fork::Adapter::watch_process;
-        *EventLoop::Fork::Adapter::watch_process = sub {
+        my $watch = \&EventLoop::Fork::Adapter::Processes::watch_process;
+        *EventLoop::Fork::Adapter::Processes::watch_process = sub {
             my ($self, $pid, $fd, $code) = @_;
             return $watch->($self, $pid, $has_descriptors ? $fd : undef, $code);
         };
-        *EventLoop::Fork::Adapter::_ask_ev = sub { return } if !$asks_ev;
+        *EventLoop::Fork::Adapter::Processes::_ask_ev = sub { return } if !$asks_ev;
     }
 PERL
 

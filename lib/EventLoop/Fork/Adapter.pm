@@ -1,20 +1,22 @@
 package EventLoop::Fork::Adapter;
 
 # What the fork needs to know of a family of event loops: the base class of the adapters, the list of them, and which
-# one serves a given loop. It never loads an event library that the program has not loaded or named.
+# one serves a given loop. It never loads an event library that the program has not loaded or named. How any loop hears of
+# signals and of processes is in Adapter/Signals.pm and Adapter/Processes.pm.
 
 use strict;
 use warnings;
 
 our $VERSION = '0.001';
 
-use Config;
+use parent qw(EventLoop::Fork::Adapter::Signals EventLoop::Fork::Adapter::Processes);
+
 use EventLoop::Fork::Error;
 use EventLoop::Fork::Loop ();
 use Fcntl                 ();
 use IO::Handle            ();
 use POSIX                 ();
-use Scalar::Util          qw(refaddr weaken);
+use Scalar::Util          qw(weaken);
 
 # In the order of choice: a family comes before those that it may stand on.
 my @FAMILIES = (
@@ -159,8 +161,9 @@ sub _in_child {
             _attempt($class, 'renew', sub { $class->renew($value) });
         }
     }
-    _attempt(__PACKAGE__, '_signals_in_child',   sub { _signals_in_child($mode, \%is_kept) });
-    _attempt(__PACKAGE__, '_processes_in_child', sub { _processes_in_child(\%is_kept) }) if $mode ne 'raw';
+    _attempt(__PACKAGE__, '_signals_in_child', sub { __PACKAGE__->_signals_in_child($mode, \%is_kept) });
+    _attempt(__PACKAGE__, '_processes_in_child', sub { __PACKAGE__->_processes_in_child(\%is_kept) })
+        if $mode ne 'raw';
     return;
 }
 
@@ -210,15 +213,12 @@ sub _hold {
 
 sub _release { return delete $watchers{ $_[1] } }
 
-my @signal_names = split / /, $Config{sig_name};
-
-sub _signal_name { return $signal_names[ $_[1] ] }
-
-# Of this process, by name.
-sub _blocked_signals {
-    my $mask = POSIX::SigSet->new;
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask) or return;
-    return map { $signal_names[$_] } grep { $mask->ismember($_) } 1 .. 31;
+# A copy that does not keep the loop.
+sub _loosely {
+    my ($self) = @_;
+    my $adapter = bless {%$self}, ref $self;
+    weaken $adapter->{loop} if ref $adapter->{loop};
+    return $adapter;
 }
 
 # A pipe of this process under the numbers of an inherited one: what is written there reaches nobody else. Whoever
@@ -233,246 +233,6 @@ sub _renew_pipe {
         defined POSIX::dup2($new, $old) or die "dup2: $!\n";
         fcntl $_->[1], Fcntl::F_SETFD(), Fcntl::FD_CLOEXEC();
     }
-    return;
-}
-
-# A loop in C does not come back for a handler in %SIG. So the handler is in %SIG, and each loop that somebody watches
-# signals through also watches a descriptor that is readable when a signal has come: perl's handlers run in that callback.
-my %signals;    # name => { handler, before: what was in %SIG, watches: { id => watch } }
-my %drains;     # loop => { adapter, family, count, handle, io }
-
-sub watch_signal {
-    my ($self, $name, $code) = @_;
-    EventLoop::Fork::Loop::_check_code('watch_signal', code => $code);
-    _check_signal($name);
-    $self->_start_drain;
-    my $signal = $signals{$name} ||= { watches => {} };
-    my $watch  = { name => $name, code => $code, family => $self->family, loop => $self->_loop_name };
-    my $id     = $self->_hold($watch);
-    $signal->{watches}{$id} = $watch;
-    _catch($signal, $name) unless _is_in_force($name, $signal);
-    return $id;
-}
-
-sub unwatch_signal {
-    my ($self, $id) = @_;
-    my $watch = $self->_release($id) or return;
-    _forget_watch($id, $watch);
-    _stop_drain($watch->{loop});
-    return;
-}
-
-sub _check_signal {
-    my ($name) = @_;
-    return if defined $name && $name !~ /\A(?:ZERO|KILL|STOP|SEGV|BUS|ILL|FPE)\z/ && grep { $_ eq $name } @signal_names;
-    my $text = defined $name ? "'$name'" : 'undef';
-    return _refuse('EVF_ESIGNAL', 'watch_signal', $name, "not a signal that can be caught: $text");
-}
-
-sub _catch {
-    my ($signal, $name) = @_;
-    my $watches = $signal->{watches};
-    $signal->{before} = $SIG{$name};
-    $signal->{handler} ||= sub {
-        for my $id (sort { $a <=> $b } keys %$watches) {
-            $watches->{$id}{code}->() if $watches->{$id};
-        }
-    };
-    $SIG{$name} = $signal->{handler};    ## no critic (LocalizedPunctuationVars): until it is unwatched
-    return;
-}
-
-sub _forget_watch {
-    my ($id, $watch) = @_;
-    my $name   = $watch->{name};
-    my $signal = $signals{$name} or return;
-    delete $signal->{watches}{$id};
-    return if %{ $signal->{watches} };
-    delete $signals{$name};
-    _put_back($name, $signal->{before}) if _is_in_force($name, $signal);
-    return;
-}
-
-# Who has set another handler since keeps it.
-sub _is_in_force {
-    my ($name, $signal) = @_;
-    return $signal->{handler} && ref $SIG{$name} && refaddr $SIG{$name} == refaddr $signal->{handler};
-}
-
-sub _put_back {
-    my ($name, $before) = @_;
-    $SIG{$name} = defined $before && length $before ? $before : 'DEFAULT';    ## no critic (LocalizedPunctuationVars)
-    return;
-}
-
-sub _loop_name {
-    my ($self) = @_;
-    my $loop = $self->loop;
-    return $self->family . ' ' . (ref $loop ? refaddr $loop : $loop);
-}
-
-# A copy that does not keep the loop.
-sub _loosely {
-    my ($self) = @_;
-    my $adapter = bless {%$self}, ref $self;
-    weaken $adapter->{loop} if ref $adapter->{loop};
-    return $adapter;
-}
-
-sub _start_drain {
-    my ($self) = @_;
-    my $name   = $self->_loop_name;
-    my $drain  = $drains{$name};
-    # Another loop had the address before.
-    delete $drains{$name}, undef $drain if $drain && ref $self->{loop} && !defined $drain->{adapter}{loop};
-    if (!$drain) {
-        $drain = { adapter => $self->_loosely, family => $self->family, count => 0 };
-        _open_drain($drain);
-        $drains{$name} = $drain;
-    }
-    $drain->{count}++;
-    return;
-}
-
-# The loop gets a duplicate: the descriptor itself is the core's.
-sub _open_drain {
-    my ($drain) = @_;
-    my $fd = EventLoop::Fork::_signal_fd();
-    open my $handle, '<&', $fd or die "dup: $!\n";    ## no critic (BriefOpen): open while it is watched
-    $drain->{handle} = $handle;
-    $drain->{io}     = $drain->{adapter}->watch_io($handle, sub { EventLoop::Fork::_signal_fd_clear() });
-    return;
-}
-
-sub _close_drain {
-    my ($drain) = @_;
-    my $adapter = $drain->{adapter};
-    $adapter->unwatch_io($drain->{io}) if defined $drain->{io} && defined $adapter->{loop};
-    delete @$drain{qw(io handle)};
-    return;
-}
-
-sub _stop_drain {
-    my ($name) = @_;
-    my $drain = $drains{$name} or return;
-    return if --$drain->{count} > 0;
-    delete $drains{$name};
-    _close_drain($drain);
-    return;
-}
-
-# In a child the watches of a loop that goes on go on, on a descriptor of its own; the others are gone.
-sub _signals_in_child {
-    my ($mode, $is_kept) = @_;
-    my $goes_on = sub { $mode eq 'raw' || $is_kept->{ $_[0]{family} } };
-    for my $name (keys %signals) {
-        my $signal  = $signals{$name};
-        my $watches = $signal->{watches};
-        for my $id (grep { !$goes_on->($watches->{$_}) } keys %$watches) {
-            _forget_watch($id, __PACKAGE__->_release($id));
-        }
-        # Handlers of the parent were taken out.
-        $SIG{$name} = $signal->{handler}    ## no critic (LocalizedPunctuationVars)
-            if %$watches && $mode ne 'raw' && !_is_in_force($name, $signal);
-    }
-    for my $name (keys %drains) {
-        my $drain = $drains{$name};
-        if (!$goes_on->($drain)) {
-            __PACKAGE__->_freeze(delete $drains{$name});
-            next;
-        }
-        _close_drain($drain);
-        _open_drain($drain) if defined $drain->{adapter}{loop};
-    }
-    return;
-}
-
-# The end of a child through a loop that can watch descriptors and time. Without a process descriptor it is looked for
-# again and again, less and less often. In a forked child of this process the watch is nobody's.
-my ($shortest_look, $longest_look) = (0.005, 0.2);
-my %processes;    # id => what is watched; weak
-
-sub watch_process {
-    my ($self, $pid, $fd, $code) = @_;
-    my $process = { pid => $pid, fd => $fd, owner => $$, code => $code, adapter => $self->_loosely };
-    $process->{id} = $self->_hold($process, 1);
-    weaken($processes{ $process->{id} } = $process);
-    $process->{ev} = _ask_ev($process) if exists $INC{'EV.pm'};
-    if (defined $fd) {
-        open my $handle, '<&=', $fd or die "fdopen: $!\n";    ## no critic (BriefOpen): open while it is watched
-        weaken($process->{handle} = $handle);
-        $process->{io} = $self->watch_io($handle, sub { my $held = $handle; _look($process) });
-    }
-    else {
-        $process->{pause} = $shortest_look;
-        $process->{timer} = $self->watch_time($process->{pause}, sub { _look($process) });
-    }
-    return $process->{id};
-}
-
-# EV takes the status of every child of the process once its default loop runs. It tells those who ask.
-my $most_looks = 20;
-
-sub _ask_ev {
-    my ($process) = @_;
-    weaken(my $weak = $process);
-    my $watcher = EV::child($process->{pid}, 0, sub { _end($weak, $_[0]->rstatus) if $weak });
-    $watcher->keepalive(0);
-    return $watcher;
-}
-
-sub unwatch_process {
-    my ($self, $id) = @_;
-    delete $processes{$id};
-    my $process = $self->_release($id) or return;
-    delete $process->{ev};
-    my $adapter = $process->{adapter};
-    return unless defined $adapter->{loop};
-    $adapter->unwatch_io(delete $process->{io})      if defined $process->{io};
-    $adapter->unwatch_time(delete $process->{timer}) if defined $process->{timer};
-    return;
-}
-
-# They are children of the parent. Held open here, the descriptor of one that has ended would stay in the parent's epoll
-# instance when the parent has closed it.
-sub _processes_in_child {
-    my ($is_kept) = @_;
-    for my $id (keys %processes) {
-        my $process = $processes{$id};
-        next if $process && $is_kept->{ $process->{adapter}->family };
-        delete $processes{$id};
-        close $process->{handle} if $process && $process->{handle};
-    }
-    return;
-}
-
-sub _look {
-    my ($process) = @_;
-    my ($adapter, $pid, $fd) = @$process{qw(adapter pid fd)};
-    return $adapter->unwatch_process($process->{id}) if $$ != $process->{owner};
-    my $wait_status = EventLoop::Fork::_process_reap($pid, $fd);
-    if (!defined $wait_status) {
-        return                   if defined $fd;
-        $process->{pause} *= 1.5 if $process->{pause} < $longest_look;
-        $process->{timer} = $adapter->watch_time($process->{pause}, sub { _look($process) });
-        return;
-    }
-    delete $process->{timer};    # has fired
-                                 # Gone, and EV is about to tell.
-    if ($wait_status == -1 && $process->{ev} && $process->{looks}++ < $most_looks) {
-        $process->{timer} = $adapter->watch_time($shortest_look, sub { _look($process) }) unless defined $fd;
-        return;
-    }
-    return _end($process, $wait_status);
-}
-
-sub _end {
-    my ($process, $wait_status) = @_;
-    my $adapter = $process->{adapter};
-    my $handle  = $process->{handle};
-    $adapter->unwatch_process($process->{id});
-    close $handle if $handle;
-    $process->{code}->($process->{pid}, $wait_status);
     return;
 }
 

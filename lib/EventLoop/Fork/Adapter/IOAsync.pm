@@ -271,8 +271,7 @@ sub _catch_signal {
     @$signal{qw(before was_attached)} = ($SIG{$name}, exists $self->{loop}{sigattaches}{$name});
     $signal->{attachment} = $self->{loop}->attach_signal($name, $code);
     return if $self->{loop}->isa(_OURS);
-    $self->_start_drain;
-    $signal->{drain} = $self->_loop_name;
+    $signal->{drain} = $self->_start_drain;
     return;
 }
 
@@ -280,9 +279,9 @@ sub _release_signal {
     my ($self, $signal) = @_;
     my ($name, $before) = @$signal{qw(name before)};
     $signal->{loop}->detach_signal($name, $signal->{attachment});
-    EventLoop::Fork::Adapter::_stop_drain($signal->{drain}) if defined $signal->{drain};
+    $self->_stop_drain($signal->{drain}) if defined $signal->{drain};
     return if $signal->{was_attached} || length($SIG{$name} // '') && $SIG{$name} ne 'DEFAULT';
-    EventLoop::Fork::Adapter::_put_back($name, $before);
+    $self->_put_back($name, $before);
     return;
 }
 

@@ -32,7 +32,7 @@ my %signals;    # loop and name => { watches: { id => code }, before: what was i
 sub watch_signal {
     my ($self, $name, $code) = @_;
     EventLoop::Fork::Loop::_check_code('watch_signal', code => $code);
-    EventLoop::Fork::Adapter::_check_signal($name);
+    $self->_check_signal($name);
     my $loop = $self->{loop};
     my $key  = refaddr($loop) . " $name";
     delete $signals{$key} if $signals{$key} && !defined $signals{$key}{loop};    # another loop had the address
