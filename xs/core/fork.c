@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 volatile sig_atomic_t evf_fork_generation;
 

@@ -3,7 +3,6 @@
 #include "internal.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #ifndef NSIG
 #define NSIG 65
