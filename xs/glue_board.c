@@ -280,9 +280,9 @@ static void set_value(pTHX_ const struct field *field, void *memory, SV *value) 
 /* Whole arrays: what is not given is zero or empty. */
 static void set_array(pTHX_ const struct field *field, char *memory, SV *value) {
     SV *nothing = field->kind == FIELD_TEXT ? sv_2mortal(newSVpvs("")) : sv_2mortal(newSViv(0));
-    const AV *values = (const AV *)SvRV(value);
+    AV *values = (AV *)SvRV(value);
     for (unsigned i = 0; i < field->count; i++) {
-        SV **element = av_fetch((AV *)values, (SSize_t)i, 0);
+        SV **element = av_fetch(values, (SSize_t)i, 0);
         set_value(aTHX_ field, memory + i * field->size, element != NULL && SvOK(*element) ? *element : nothing);
     }
 }
