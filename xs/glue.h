@@ -183,8 +183,7 @@ void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
 void glue_api_boot(pTHX); /* the table for other XS modules */
 
-/* ---- glue_hooks.c, glue_watchdog.c --------------------------------------------------------------------------------
- */
+/* ---- glue_hooks.c, glue_watchdog.c -------------------------------------------------------------------------- */
 
 struct glue_hook_options {
     SV *name, *object, *code[EVF_PHASE_COUNT]; /* NULL: none */

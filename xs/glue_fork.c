@@ -6,8 +6,7 @@
 
 #include <dirent.h>
 
-/* ---- The place of a fork ------------------------------------------------------------------------------------------
- */
+/* ---- The place of a fork ------------------------------------------------------------------------------------ */
 
 static const COP *place; /* while a fork is under way: the statement that forks may be freed next */
 static char kept_place[256];
@@ -86,11 +85,13 @@ struct stacks {
 #define DEBUGGING_STACK_VARIABLE(X)
 #endif
 
+/* clang-format off */
 #define EACH_STACK_VARIABLE(X)                                                                                         \
-    X(curstackinfo)                                                                                                    \
-    X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max) X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) \
-        X(markstack) X(markstack_ptr) X(markstack_max) X(savestack) X(savestack_ix) X(savestack_max) X(scopestack)     \
-            X(scopestack_ix) X(scopestack_max) DEBUGGING_STACK_VARIABLE(X)
+    X(curstackinfo) X(curstack) X(mainstack) X(stack_base) X(stack_sp) X(stack_max)                                    \
+    X(tmps_stack) X(tmps_ix) X(tmps_floor) X(tmps_max) X(markstack) X(markstack_ptr) X(markstack_max)                  \
+    X(savestack) X(savestack_ix) X(savestack_max) X(scopestack) X(scopestack_ix) X(scopestack_max)                     \
+    DEBUGGING_STACK_VARIABLE(X)
+/* clang-format on */
 
 static void get_stacks(pTHX_ struct stacks *stacks) {
 #define GET(name) stacks->name = PL_##name;

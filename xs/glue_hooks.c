@@ -25,8 +25,7 @@ static void release(pTHX_ struct glue_hook *hook) {
     Safefree(hook);
 }
 
-/* ---- The object a hook belongs to ---------------------------------------------------------------------------------
- */
+/* ---- The object a hook belongs to --------------------------------------------------------------------------- */
 
 /* One magic for each object, with the list of its hooks; stays, empty, when they are cancelled. */
 static void cancel(pTHX_ struct glue_hook *hook);
