@@ -18,6 +18,8 @@ pass 'the test library opens what it writes to';
 my @before   = open_fds();
 my $is_linux = $^O eq 'linux';
 
+use constant PATH_MAX => EventLoop::Fork::Supervisor::Listener::Address::PATH_MAX();
+
 sub mode_of { return sprintf '%04o', (stat $_[0])[2] & 07777 }
 
 # What a killed server leaves.
@@ -152,10 +154,10 @@ subtest 'folders' => sub {
     my $error = error_of(sub { LISTENER->parse("unix:/$name") });
     like $error->message, qr/has 109 bytes, and the path of a socket has at most (?:107|103)/,
         'a path that is too long';
-    my $longest = '/' . 'x' x (EventLoop::Fork::Supervisor::Listener::PATH_MAX() - 1);
+    my $longest = '/' . 'x' x (PATH_MAX - 1);
     ok lives { LISTENER->parse("unix:$longest") }, 'the longest';
     like error_of(sub { LISTENER->parse("unix:${longest}x") })->message, qr/at most/, 'one more';
-    my $deep = "$folder/" . 'd' x (EventLoop::Fork::Supervisor::Listener::PATH_MAX() - 1 - length $folder);
+    my $deep = "$folder/" . 'd' x (PATH_MAX - 1 - length $folder);
     my ($listener) = opened("unix:$deep");
     is [ $listener->path, answers($listener) ], [ $deep, 'word' ], 'the longest works';
     my ($uid) = $> == 0 ? unprivileged() : ();
