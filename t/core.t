@@ -20,8 +20,10 @@ my @on_every_backend = qw(
     fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
     heartbeat
 );
-my @once = qw(
-    model supervisor_sim supervisor supervisor_trace interest readiness scoreboard timers hooks disown errors
+my @rules = map { "supervisor_$_" } qw(boot order breaker rotation stuck stop reload resize);
+my @once  = (
+    qw(model supervisor_sim), @rules,
+    qw(supervisor_trace interest readiness scoreboard timers hooks disown errors)
 );
 
 # What those on one topic share.
@@ -30,7 +32,8 @@ my %shared = (
     both_ways => [qw(process process_sigchld)],
     sim_pair  => [qw(interest readiness)],
 
-    supervisor_check => [qw(supervisor supervisor_sim supervisor_trace)],
+    supervisor_check => [ @rules, qw(supervisor_sim supervisor_trace) ],
+    supervisor_scene => \@rules,
     supervisor_world => [qw(supervisor_sim supervisor_trace)],
 );
 my %parts_of;

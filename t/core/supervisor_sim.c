@@ -88,8 +88,8 @@ static void random_worlds(void) {
     if (step_count >= 1000000 && !tap_has_failed()) check_variety();
 }
 
-/* Add those that find something; what was found so far has a scenario in supervisor.c, because the worlds have changed
- * since. */
+/* Add those that find something; what was found so far has a scenario (supervisor_scene.h), because the worlds have
+ * changed since. */
 static void known_seeds(void) {
     static const struct {
         uint64_t seed;

@@ -1,0 +1,158 @@
+/* When too many starts fail: the breaker, its probes, the change of the start method, and the exit codes of a pool that
+ * gives up. */
+#include "supervisor_scene.h"
+
+#include <string.h>
+
+static void nothing_starts(void) {
+    defaults(2);
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_starts(0, 4, EXIT_1);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    forget();
+    fail_starts(0, 1, EXIT_1);
+    EXPECT("spawn:0 kill:2");
+    exited(2, BY_KILL);
+    EXPECT("finish:2");
+    CHECK_INT(pool().state, EVF_POOL_HALTED);
+    CHECK_INT(last_report[EVF_REPORT_HALTED].exit_code, EVF_EXIT_NOTHING_STARTED);
+    CHECK_INT(last_report[EVF_REPORT_HALTED].count, 5);
+    close_it();
+}
+
+static void nothing_starts_any_more(void) {
+    defaults(1);
+    open_ready();
+    exited(0, 0);
+    fail_starts(0, 5, EXIT_1);
+    CHECK_INT(exit_code, EVF_EXIT_BREAKER);
+    close_it();
+}
+
+static void outside_the_window(void) {
+    defaults(1);
+    open_it();
+    event(EVF_EVENT_START, 0);
+    for (int i = 0; i < 20; i++) {
+        fail_starts(0, 1, EXIT_1);
+        pass(5 * SECOND);
+    }
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    close_it();
+}
+
+static void open_while_one_serves(void) {
+    defaults(3);
+    open_ready();
+    exited(0, 0);
+    exited(2, 0);
+    fail_starts(0, 3, EXIT_1);
+    forget();
+    fail_starts(2, 2, EXIT_1);
+    CHECK(strstr(told, "breaker_open") != NULL);
+    CHECK(pool().breaker_is_open);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    forget();
+    pass(30 * SECOND);
+    EXPECT("spawn:0"); /* one probe for all, so often */
+    exited(0, EXIT_1);
+    forget();
+    pass(30 * SECOND - 1);
+    EXPECT("");
+    pass(1);
+    EXPECT("spawn:2");
+    pass(50 * SECOND);
+    EXPECT(""); /* one at a time, however long it takes */
+    ready(2);
+    REPORTED("worker_started worker_ready breaker_closed");
+    CHECK(!pool().breaker_is_open);
+    pass(100 * MS);
+    EXPECT("spawn:0");
+    close_it();
+}
+
+/* One of two workers serves, and nothing starts in the slot of the other one. */
+static void open_broken(void) {
+    defaults(2);
+    open_ready();
+    exited(0, 0);
+    fail_starts(0, 5, EXIT_1);
+    CHECK(pool().breaker_is_open);
+    forget();
+}
+
+static void reload_while_open(void) {
+    open_broken();
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("spawn:3"); /* the canary is the probe, and need not wait */
+    ready(3);
+    EXPECT("drain:2");
+    CHECK(!pool().breaker_is_open);
+    pass(100 * MS);
+    EXPECT("spawn:0");
+    close_it();
+}
+
+static void last_one_dies_while_open(void) {
+    open_broken();
+    exited(2, BY_SEGV);
+    EXPECT("finish:3");
+    close_it();
+}
+
+static void breaker_opens_before_the_canary(void) {
+    defaults(3);
+    options.crash_limit = 1;
+    open_ready();
+    exited(2, 0);
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("spawn:2 spawn:1");
+    forget();
+    exited(2, EXIT_1); /* of the old generation */
+    REPORTED("worker_exited breaker_open reload_failed backoff");
+    CHECK_INT(pool().generation, 1);
+    ready(1); /* the canary may still come */
+    EXPECT("drain:0");
+    CHECK(!pool().breaker_is_open);
+    close_it();
+}
+
+static void signals_after_fork(void) {
+    defaults(2);
+    options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    CHECK_INT(last_spawn.method, EVF_START_FORK);
+    fail_starts(0, 4, BY_SEGV);
+    forget();
+    fail_starts(2, 1, BY_SEGV);
+    CHECK(strstr(told, "start_method_changed") != NULL);
+    CHECK_INT(pool().method, EVF_START_SPAWN);
+    CHECK(!pool().breaker_is_open);
+    pass(30 * SECOND);
+    CHECK_INT(last_spawn.method, EVF_START_SPAWN);
+    fail_starts(0, 4, BY_SEGV); /* it counts from 0 again, and there is no third method */
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    close_it();
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_starts(0, 4, BY_SEGV);
+    fail_starts(2, 1, EXIT_1); /* not all by signals */
+    CHECK_INT(pool().method, EVF_START_FORK);
+    close_it();
+}
+
+int main(int argc, char **argv) {
+    static const struct tap_test tests[] = {
+        TAP_TEST(nothing_starts, "when nothing ever started the pool ends with 2"),
+        TAP_TEST(nothing_starts_any_more, "when nothing starts any more it ends with 3"),
+        TAP_TEST(outside_the_window, "failures that are far apart open nothing"),
+        TAP_TEST(open_while_one_serves, "while one serves there is a probe now and then, and ready closes the breaker"),
+        TAP_TEST(reload_while_open, "a reload is a probe at once"),
+        TAP_TEST(last_one_dies_while_open, "when the last one dies meanwhile it ends with 3"),
+        TAP_TEST(breaker_opens_before_the_canary, "a breaker that opens takes back what nobody has proved"),
+        TAP_TEST(signals_after_fork, "signals after fork change the start method, once"),
+    };
+    return run_once_only(tests, COUNT_OF(tests), argc, argv);
+}
