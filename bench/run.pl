@@ -7,7 +7,6 @@ use warnings;
 
 use Cwd            qw(abs_path);
 use File::Basename qw(dirname);
-use Getopt::Long   qw(GetOptionsFromArray);
 
 my $here;
 my $root;
@@ -21,6 +20,7 @@ BEGIN {
     lib->import("$here/lib");
 }
 
+use Bench::Arguments   qw(fail_usage parse);
 use Bench::Contestants ();
 use Bench::Machine     ();
 use Bench::Measure     ();
@@ -50,27 +50,6 @@ $rows
 $contestants
 Exit codes: 0 measured; 1 --check or --check-adapter failed; 2 wrong usage.
 USAGE
-}
-
-sub fail_usage {
-    my ($message) = @_;
-    print STDERR "bench: $message; bench/run.pl --help tells more\n";
-    exit 2;
-}
-
-sub parse {
-    my (@arguments) = @_;
-    my %option = (rounds => ROUNDS);
-    my $complaint;
-    local $SIG{__WARN__} = sub { $complaint = $_[0] };
-    GetOptionsFromArray(\@arguments, \%option, qw(only=s with=s rounds=s json check check-adapter help)) or do {
-        chomp $complaint;
-        fail_usage(lcfirst $complaint);
-    };
-    fail_usage("unexpected argument '$arguments[0]'") if @arguments;
-    $option{rounds} =~ /\A[1-9][0-9]{0,3}\z/
-        or fail_usage("--rounds takes a number from 1 to 9999, not '$option{rounds}'");
-    return \%option;
 }
 
 # Those whose name begins with one of the names.
@@ -162,7 +141,7 @@ sub check_adapter {
 }
 
 sub main {
-    my $option = parse(@_);
+    my $option = parse({ rounds => ROUNDS }, [qw(only=s with=s json check check-adapter help)], @_);
     if ($option->{help}) {
         print usage();
         return 0;

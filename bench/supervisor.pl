@@ -7,7 +7,6 @@ use warnings;
 
 use Cwd            qw(abs_path);
 use File::Basename qw(dirname);
-use Getopt::Long   qw(GetOptionsFromArray);
 
 my $here;
 
@@ -20,13 +19,14 @@ BEGIN {
     lib->import("$here/lib");
 }
 
-use Bench::Idle    ();
-use Bench::Machine ();
-use Bench::Measure ();
-use Bench::Respawn ();
-use Bench::Servers ();
-use Bench::Steps   ();
-use JSON::PP       ();
+use Bench::Arguments qw(fail_usage parse);
+use Bench::Idle      ();
+use Bench::Machine   ();
+use Bench::Measure   ();
+use Bench::Respawn   ();
+use Bench::Servers   ();
+use Bench::Steps     ();
+use JSON::PP         ();
 
 use constant { DEATHS => 30, SECONDS => 10, STEPS => 1_000_000, MEGABYTE => 1e6 };
 
@@ -236,29 +236,6 @@ Exit codes: 0 measured; 1 --check failed; 2 wrong usage.
 USAGE
 }
 
-sub fail_usage {
-    my ($message) = @_;
-    print STDERR "bench: $message; bench/supervisor.pl --help tells more\n";
-    exit 2;
-}
-
-sub parse {
-    my (@arguments) = @_;
-    my %option = (deaths => DEATHS, seconds => SECONDS);
-    my $complaint;
-    local $SIG{__WARN__} = sub { $complaint = $_[0] };
-    GetOptionsFromArray(\@arguments, \%option, qw(only=s with=s deaths=s seconds=s json check help)) or do {
-        chomp $complaint;
-        fail_usage(lcfirst $complaint);
-    };
-    fail_usage("unexpected argument '$arguments[0]'") if @arguments;
-    for my $name (qw(deaths seconds)) {
-        $option{$name} =~ /\A[1-9][0-9]{0,3}\z/
-            or fail_usage("--$name takes a number from 1 to 9999, not '$option{$name}'");
-    }
-    return \%option;
-}
-
 sub chosen {
     my ($option, $names, @all) = @_;
     return @all unless defined $names;
@@ -291,7 +268,7 @@ sub check {
 }
 
 sub main {
-    my $option = parse(@_);
+    my $option = parse({ deaths => DEATHS, seconds => SECONDS }, [qw(only=s with=s json check help)], @_);
     if ($option->{help}) {
         print usage();
         return 0;

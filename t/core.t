@@ -29,6 +29,7 @@ my @once  = (
 # What those on one topic share.
 my %shared = (
     watched   => [qw(fork_clean fork_raw fork_descriptors)],
+    one_loop  => [qw(process process_sigchld signals waiting)],
     both_ways => [qw(process process_sigchld)],
     sim_pair  => [qw(interest readiness)],
 

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 
-struct evf_loop *loop;
 bool with_pidfd;
 
 int note(struct evf_process *process, int wait_status, void *data) {
@@ -11,16 +10,6 @@ int note(struct evf_process *process, int wait_status, void *data) {
     ending->calls++;
     ending->wait_status = wait_status;
     return 0;
-}
-
-void open_it(void) {
-    trace_clear();
-    loop = new_loop();
-}
-
-void close_it(void) {
-    CHECK(evf_loop_verify(loop));
-    evf_loop_free(loop);
 }
 
 void both_ways(void (*code)(void)) {

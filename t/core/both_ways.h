@@ -2,9 +2,8 @@
 #ifndef BOTH_WAYS_H
 #define BOTH_WAYS_H
 
-#include "helpers.h"
+#include "one_loop.h"
 
-extern struct evf_loop *loop;
 extern bool with_pidfd; /* the way under test */
 
 struct ending {

@@ -1,5 +1,5 @@
 /* Signals as events: counted, merged, told to every loop that watches; handlers are put back as they were found. */
-#include "helpers.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -7,18 +7,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct evf_loop *loop;
-
-static void open_it(void) {
-    trace_clear();
-    loop = new_loop();
-}
-
-static void close_it(void) {
-    CHECK(evf_loop_verify(loop));
-    evf_loop_free(loop);
-}
 
 static void start(struct evf_signal *sig, int signo, const char *name) {
     CHECK_INT(evf_signal_start(loop, sig, signo, trace_signal, (void *)(uintptr_t)name), 0);

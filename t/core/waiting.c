@@ -1,24 +1,12 @@
 /* How long a turn waits, on every method, and the hooks of a loop around its waits. What ends a wait from outside:
  * wakeup.c. */
-#include "helpers.h"
+#include "one_loop.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
-
-static struct evf_loop *loop;
-
-static void open_it(void) {
-    trace_clear();
-    loop = new_loop();
-}
-
-static void close_it(void) {
-    CHECK(evf_loop_verify(loop));
-    evf_loop_free(loop);
-}
 
 /* ---- Time --------------------------------------------------------------------------------------------------- */
 

@@ -9,9 +9,10 @@ use Exporter   qw(import);
 use File::Temp ();
 use ForkTest   ();
 use IO::Socket ();
+use POSIX      ();
 use Socket     qw(AF_INET AF_INET6 AF_UNIX SOCK_STREAM getaddrinfo pack_sockaddr_un);
 
-our @EXPORT = qw(LISTENER answers error_of folder has_ipv6 opened reaches refuses said unprivileged);
+our @EXPORT = qw(LISTENER answers error_of folder has_ipv6 opened race reaches refuses said unprivileged);
 
 use constant LISTENER => 'EventLoop::Fork::Supervisor::Listener';
 
@@ -70,6 +71,33 @@ sub has_ipv6 {
 
 # What the code returns in a child.
 sub said { return (ForkTest::in_raw_child(@_))[0] }
+
+# So many processes run the code at the same moment, and keep what it returns until all have. A letter for each, sorted:
+# W for a result, - for an error whose message looks like that, ? for anything else.
+sub race {
+    my ($many, $refusal, $code) = @_;
+    pipe my $gate, my $opener   or die "pipe: $!";
+    pipe my $reader, my $writer or die "pipe: $!";
+    pipe my $hold, my $end      or die "pipe: $!";
+    my @pids = map {
+        my $pid = fork // die "fork: $!";
+        if (!$pid) {
+            close $_ for $opener, $end, $reader;
+            sysread $gate, my $nothing, 1;
+            my ($won) = eval { $code->() };
+            syswrite $writer, $won ? 'W' : ref $@ && $@->message =~ $refusal ? '-' : '?';
+            sysread $hold, $nothing, 1;
+            POSIX::_exit(0);    # as if killed: what was made stays
+        }
+        $pid;
+    } 1 .. $many;
+    close $_ for $opener, $writer, $gate, $hold;
+    my $got = '';
+    1 while length $got < $many && sysread $reader, $got, $many, length $got;
+    close $end;
+    waitpid $_, 0 for @pids;
+    return join '', sort split //, $got;
+}
 
 # The numbers of user and group of somebody without privileges, or nothing.
 sub unprivileged {

@@ -193,27 +193,8 @@ subtest 'many that start together' => sub {
     leave_socket($path);
     my ($many, $tries) = (6, $ENV{EVF_TEST_SLOW} ? 3 : 10);
     for my $try (1 .. $tries) {
-        pipe my $gate, my $opener   or die "pipe: $!";
-        pipe my $reader, my $writer or die "pipe: $!";
-        pipe my $hold, my $end      or die "pipe: $!";
-        my @pids = map {
-            my $pid = fork // die "fork: $!";
-            if (!$pid) {
-                close $_ for $opener, $end, $reader;
-                sysread $gate, my $nothing, 1;
-                my @won = eval { opened("unix:$path") };
-                syswrite $writer, @won ? 'W' : ref $@ && $@->message =~ /in use/ ? '-' : '?';
-                sysread $hold, $nothing, 1;
-                POSIX::_exit(0);    # as if killed: the file stays
-            }
-            $pid;
-        } 1 .. $many;
-        close $_ for $opener, $writer, $gate, $hold;
-        my $got = '';
-        1 while length $got < $many && sysread $reader, $got, $many, length $got;
-        close $end;
-        waitpid $_, 0 for @pids;
-        is join('', sort split //, $got), '-' x ($many - 1) . 'W', "one has it, the others are told ($try)";
+        is race($many, qr/in use/, sub { opened("unix:$path") }), '-' x ($many - 1) . 'W',
+            "one has it, the others are told ($try)";
     }
 };
 
