@@ -33,9 +33,10 @@ my %shared = (
     both_ways => [qw(process process_sigchld)],
     sim_pair  => [qw(interest readiness)],
 
-    supervisor_check => [ @rules, qw(supervisor_sim supervisor_trace) ],
     supervisor_scene => \@rules,
     supervisor_world => [qw(supervisor_sim supervisor_trace)],
+    map { $_ => [ @rules, qw(supervisor_sim supervisor_trace) ] }
+        qw(supervisor_check supervisor_check_events supervisor_check_actions),
 );
 my %parts_of;
 for my $part (sort keys %shared) {

@@ -2,7 +2,7 @@
  * them, and its checker looks on. The bytes are then taken for a recorded line as well.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -o fuzz t/fuzz/supervisor.c \
- *         t/core/supervisor_world.c t/core/supervisor_check.c xs/core/supervisor*.c
+ *         t/core/supervisor_world.c t/core/supervisor_check*.c xs/core/supervisor*.c
  */
 #include "../core/supervisor_world.h"
 

@@ -26,8 +26,8 @@ sub simulation {
     my ($steps) = @_;
     my $folder  = File::Temp->newdir('evf-bench-XXXXXX', TMPDIR => 1);
     my @sources = (
-        (map { "t/core/$_.c" } qw(supervisor_sim supervisor_check supervisor_world helpers sim tap)),
-        map { s{\A\Q$root\E/}{}r } glob "$root/xs/core/*.c"
+        (map { "t/core/$_.c" } qw(supervisor_sim supervisor_world helpers sim tap)),
+        map { s{\A\Q$root\E/}{}r } glob("$root/t/core/supervisor_check*.c"), glob "$root/xs/core/*.c"
     );
     my @command = (
         (split ' ', $ENV{CC} || $Config{cc}), qw(-std=c11 -O2 -D_GNU_SOURCE -o), "$folder/simulation", @sources,
