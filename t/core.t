@@ -28,6 +28,8 @@ my @once  = (
 
 # What those on one topic share.
 my %shared = (
+    naive_model => ['model'],
+
     watched   => [qw(fork_clean fork_raw fork_descriptors)],
     one_loop  => [qw(process process_sigchld signals waiting)],
     both_ways => [qw(process process_sigchld)],
