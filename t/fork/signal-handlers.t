@@ -60,8 +60,10 @@ each_loop sub {
             my $start = now();
             $sender->order($order);
             $loop->loop_once(2 * PROMPT) until @ran || now() - $start >= 2 * PROMPT;
-            # By when it ran: one that comes between the look at @ran and the wait does not end that wait.
-            my $took = (@ran ? $ran_at : now()) - $start;
+            # The turn has to end, too. Only of a signal that comes at any time the handler's own time counts: one that
+            # comes between the look at @ran and the wait does not end that wait.
+            my $end  = $order eq 'n' && @ran ? $ran_at : now();
+            my $took = $end - $start;
             $slowest = $took if $took > $slowest;
             last if $slowest >= PROMPT;
         }
