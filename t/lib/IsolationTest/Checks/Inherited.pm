@@ -26,54 +26,44 @@ sub turn_all {
     return;
 }
 
-check stop => 'a child stops the watches that it has inherited', sub {
-    my ($run) = @_;
-    my $old = $run->family;
-    meddle(
-        $run,
-        sub {
-            my ($world, $own) = @_;
-            $world->stop;
-            turn_all($own, $old);
-        }
-    );
+# A check of what a child may do to the world, and to the loop that it has inherited.
+sub check_meddling {
+    my ($name, $title, $code) = @_;
+    check $name => $title, sub {
+        my ($run) = @_;
+        my $old = $run->family;
+        meddle($run, sub { my ($world, $own) = @_; $code->($world, $own, $old) });
+    };
+    return;
+}
+
+check_meddling stop => 'a child stops the watches that it has inherited', sub {
+    my ($world, $own, $old) = @_;
+    $world->stop;
+    turn_all($own, $old);
 };
 
-check destroy => 'a child lets go of everything that it has inherited', sub {
-    my ($run) = @_;
-    my $old = $run->family;
-    meddle(
-        $run,
-        sub {
-            my ($world, $own) = @_;
-            delete $world->{watches};
-            close $world->{reader};
-            close $world->{writer};
-            eval { $old->destroy };
-            turn_all($own);
-        }
-    );
+check_meddling destroy => 'a child lets go of everything that it has inherited', sub {
+    my ($world, $own, $old) = @_;
+    delete $world->{watches};
+    close $world->{reader};
+    close $world->{writer};
+    eval { $old->destroy };
+    turn_all($own);
 };
 
-check modify => 'a child changes what it has inherited, and puts other files under the numbers', sub {
-    my ($run) = @_;
-    my $old = $run->family;
-    meddle(
-        $run,
-        sub {
-            my ($world, $own) = @_;
-            # The same file first, for what never happens to it; then another one.
-            $world->stop;
-            for my $family ($old, $own) {
-                watch_shortly($family, $world->{reader}, 'write');
-            }
-            $world->renew;
-            syswrite $world->{writer}, 'y';
-            for my $family ($old, $own) {
-                watch_shortly($family, $world->{reader}, 'read');
-            }
-        }
-    );
+check_meddling modify => 'a child changes what it has inherited, and puts other files under the numbers', sub {
+    my ($world, $own, $old) = @_;
+    # The same file first, for what never happens to it; then another one.
+    $world->stop;
+    for my $family ($old, $own) {
+        watch_shortly($family, $world->{reader}, 'write');
+    }
+    $world->renew;
+    syswrite $world->{writer}, 'y';
+    for my $family ($old, $own) {
+        watch_shortly($family, $world->{reader}, 'read');
+    }
 };
 
 check run => 'a child runs the loop that it has inherited', sub {

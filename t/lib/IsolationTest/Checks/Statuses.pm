@@ -41,34 +41,39 @@ sub nothing_left {
     return;
 }
 
-check status => 'the status of a child arrives once', sub {
+# A check that leaves nothing behind, and nothing of the parent's broken.
+sub check_statuses {
+    my ($name, $title, $code) = @_;
+    check $name => $title, sub {
+        my ($run) = @_;
+        return NOTHING unless has_statuses($run);
+        my $world = $run->world;
+        nothing_left($run, sub { $code->($run) });
+        $run->faults_of($world, 'afterwards');
+    };
+    return;
+}
+
+check_statuses status => 'the status of a child arrives once', sub {
     my ($run) = @_;
-    return NOTHING unless has_statuses($run);
-    my $world = $run->world;
-    nothing_left(
-        $run,
-        sub {
-            my @kids;
-            # Several at a time; killed; and one that has ended before anybody asks for it.
-            for my $code (0, 3, 255) {
-                my $kid = $run->start_child(sub { my ($own, $me) = @_; $me->wait; return $code });
-                watch($run, $kid);
-                $kid->release;
-                push @kids, $kid;
-            }
-            my $killed = $run->start_child(sub { my ($own, $me) = @_; $me->wait; return 1 });
-            watch($run, $killed);
-            kill KILL => $killed->pid;
-            push @kids, $killed;
-            my $early = $run->start_child(sub { 9 });
-            1 while $early->is_readable($run->{bound}) && sysread $early->{from}, my $text, 1000;
-            $run->family->run_for(QUIET);
-            watch($run, $early);
-            push @kids, $early;
-            statuses_arrive($run, \@kids, [ 0, 3 << 8, 255 << 8, 9, 9 << 8 ]);
-        }
-    );
-    $run->faults_of($world, 'afterwards');
+    my @kids;
+    # Several at a time; killed; and one that has ended before anybody asks for it.
+    for my $code (0, 3, 255) {
+        my $kid = $run->start_child(sub { my ($own, $me) = @_; $me->wait; return $code });
+        watch($run, $kid);
+        $kid->release;
+        push @kids, $kid;
+    }
+    my $killed = $run->start_child(sub { my ($own, $me) = @_; $me->wait; return 1 });
+    watch($run, $killed);
+    kill KILL => $killed->pid;
+    push @kids, $killed;
+    my $early = $run->start_child(sub { 9 });
+    1 while $early->is_readable($run->{bound}) && sysread $early->{from}, my $text, 1000;
+    $run->family->run_for(QUIET);
+    watch($run, $early);
+    push @kids, $early;
+    statuses_arrive($run, \@kids, [ 0, 3 << 8, 255 << 8, 9, 9 << 8 ]);
 };
 
 check others => 'system, backticks, pipes and waitpid keep their statuses', sub {
@@ -100,33 +105,25 @@ check others => 'system, backticks, pipes and waitpid keep their statuses', sub 
     $run->faults_of($world, 'afterwards');
 };
 
-check many => '50 children at once', sub {
+check_statuses many => '50 children at once', sub {
     my ($run) = @_;
-    return NOTHING unless has_statuses($run);
-    my $world = $run->world;
-    nothing_left(
-        $run,
-        sub {
-            pipe my $gate, my $door or die "pipe: $!";
-            my @kids;
-            for my $number (1 .. 50) {
-                my $kid = $run->start_child(sub {
-                    close $door;
-                    1 until defined sysread $gate, my $byte, 1;
-                    return $number;
-                });
-                watch($run, $kid);
-                # Ours would take the numbers of 50 more pipes.
-                close delete $kid->{$_} for qw(from door);
-                push @kids, $kid;
-            }
-            $run->family->turn(0);
+    pipe my $gate, my $door or die "pipe: $!";
+    my @kids;
+    for my $number (1 .. 50) {
+        my $kid = $run->start_child(sub {
             close $door;
-            statuses_arrive($run, \@kids, [ map { $_ << 8 } 1 .. 50 ]);
-            $run->{kids} = [];
-        }
-    );
-    $run->faults_of($world, 'afterwards');
+            1 until defined sysread $gate, my $byte, 1;
+            return $number;
+        });
+        watch($run, $kid);
+        # Ours would take the numbers of 50 more pipes.
+        close delete $kid->{$_} for qw(from door);
+        push @kids, $kid;
+    }
+    $run->family->turn(0);
+    close $door;
+    statuses_arrive($run, \@kids, [ map { $_ << 8 } 1 .. 50 ]);
+    $run->{kids} = [];
 };
 
 1;
