@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use ForkTest qw(run_program);
+use ForkTest qw(ev_program run_program);
 use Test2::V0;
 
 sub says {
@@ -26,27 +26,7 @@ subtest EV => sub {
         );
         $loop->run;
 PROGRAM
-    is says(<<'PROGRAM'), "the parent got 1\n", 'a raw fork';
-        use EventLoop::Fork::Loop;
-        use EV;
-        use POSIX ();
-        pipe my $reader, my $writer or die;
-        my $got = 0;
-        my $watcher = EV::io($reader, EV::READ, sub { sysread $reader, my $byte, 1; $got++; EV::break });
-        EV::run(EV::RUN_NOWAIT);
-        my $pid = fork // die;
-        if (!$pid) {
-            $watcher->stop;
-            my $other = EV::io($reader, EV::WRITE, sub { });
-            EV::run(EV::RUN_NOWAIT);
-            POSIX::_exit(0);
-        }
-        waitpid $pid, 0;
-        syswrite $writer, 'x';
-        my $timer = EV::timer(20, 0, sub { EV::break });
-        EV::run;
-        print "the parent got $got\n";
-PROGRAM
+    is says('use EventLoop::Fork::Loop;' . ev_program('fork // die')), "the parent got 1\n", 'a raw fork';
 };
 
 subtest Mojo => sub {

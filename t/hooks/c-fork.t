@@ -46,28 +46,8 @@ PROGRAM
 # Loops of others are made private in that child, too: what it does to a watched descriptor does not reach the parent.
 SKIP: {
     defined ForkTest::has_version('EV') or skip 'EV is not installed', 1;
-    my $result = run_program($start . <<'PROGRAM');
-        use EV;
-        use POSIX ();
-        pipe my $reader, my $writer or die;
-        my $got = 0;
-        my $watcher = EV::io($reader, EV::READ, sub { sysread $reader, my $byte, 1; $got++; EV::break });
-        EV::run(EV::RUN_NOWAIT);
-        my $pid = $c_fork->call;
-        if ($pid == 0) {
-            sub { }->();
-            $watcher->stop;
-            my $other = EV::io($reader, EV::WRITE, sub { });
-            EV::run(EV::RUN_NOWAIT);
-            POSIX::_exit(0);
-        }
-        waitpid $pid, 0;
-        syswrite $writer, 'x';
-        my $timer = EV::timer(20, 0, sub { EV::break });
-        EV::run;
-        print "got $got\n";
-PROGRAM
-    is $result->{stdout}, "got 1\n", 'the parent\'s EV still hears of its pipe';
+    my $result = run_program($start . ev_program('$c_fork->call', 'sub { }->()'));
+    is $result->{stdout}, "the parent got 1\n", 'the parent\'s EV still hears of its pipe';
 }
 
 {

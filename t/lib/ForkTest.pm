@@ -15,9 +15,9 @@ use POSIX       ();
 use Storable    ();
 use Time::HiRes ();
 
-our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program every_loop_says has_module
-    in_child in_raw_child is_asleep is_stopped is_zombie kernel_has_exit_info loop_kinds now open_fds pause run_program
-    signal_state slurp start_program thaw_from under_valgrind wait_until);
+our @EXPORT = qw(BOUND PROMPT adopt_orphans children_left control each_loop end_program ev_program every_loop_says
+    has_module in_child in_raw_child is_asleep is_stopped is_zombie kernel_has_exit_info loop_kinds now
+    open_fds pause run_program signal_state slurp start_program thaw_from under_valgrind wait_until);
 
 # Seconds. What is due comes within BOUND; what comes within PROMPT came at once. A busy machine needs far less.
 use constant { BOUND => $ENV{EVF_TEST_SLOW} ? 300 : 30, PROMPT => $ENV{EVF_TEST_SLOW} ? 20 : 2 };
@@ -391,6 +391,34 @@ sub end_program {
     local $/;
     open my $handle, '<', $program->{errors}->filename or die "$program->{errors}: $!";
     return { stdout => $output, stderr => scalar readline $handle, status => $status };
+}
+
+# A program whose child takes EV's watcher of a pipe away and gives it another one, and whose parent still hears of the
+# pipe, or does not. The arguments are the source of the fork, and of what the child does first.
+sub ev_program {
+    my ($fork, $first) = @_;
+    $first = '' unless defined $first;
+    return <<"PROGRAM";
+        use EV;
+        use POSIX ();
+        pipe my \$reader, my \$writer or die;
+        my \$got = 0;
+        my \$watcher = EV::io(\$reader, EV::READ, sub { sysread \$reader, my \$byte, 1; \$got++; EV::break });
+        EV::run(EV::RUN_NOWAIT);
+        my \$pid = $fork;
+        if (\$pid == 0) {
+            $first;
+            \$watcher->stop;
+            my \$other = EV::io(\$reader, EV::WRITE, sub { });
+            EV::run(EV::RUN_NOWAIT);
+            POSIX::_exit(0);
+        }
+        waitpid \$pid, 0;
+        syswrite \$writer, 'x';
+        my \$timer = EV::timer(20, 0, sub { EV::break });
+        EV::run;
+        print "the parent got \$got\n";
+PROGRAM
 }
 
 # The versions whose wrong behaviour the controls show. With another one a control that finds it right is skipped.
