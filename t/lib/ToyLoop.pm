@@ -123,13 +123,40 @@ sub DESTROY { my ($self) = @_; $self->unwatch_io($_) for @{ delete $ids{$self} |
 
 package ToyLoop::Hasty;
 our @ISA = ('ToyLoop::Adapter');
-sub watch_time { my ($self, $seconds, $code) = @_; return $self->SUPER::watch_time($seconds * 0.1, $code) }
+sub watch_time { my ($self, $seconds, $code) = @_; return $self->SUPER::watch_time($seconds * 0.8, $code) }
+
+package ToyLoop::Coarse;    # looks each 50 ms, and fires what is due then in the wrong order
+our @ISA = ('ToyLoop::Adapter');
+
+sub watch_time {
+    my ($self, $seconds, $code) = @_;
+    my $now  = ToyLoop::now();
+    my $due  = ($now + $seconds) / 0.05;
+    my $look = int($due) + 1;
+    return $self->SUPER::watch_time(0.05 * $look - $now + 0.0001 * ($look - $due), $code);
+}
+
+package ToyLoop::Tardy;     # one timer is so late that another one, far from it, comes first
+our @ISA = ('ToyLoop::Adapter');
+
+sub watch_time {
+    my ($self, $seconds, $code) = @_;
+    return $self->SUPER::watch_time($seconds + ($seconds > 0.05 && $seconds < 0.1 ? 0.25 : 0), $code);
+}
+
+package ToyLoop::Stuttering;    # fires once more
+our @ISA = ('ToyLoop::Adapter');
+
+sub watch_time {
+    my ($self, $seconds, $code) = @_;
+    return $self->SUPER::watch_time($seconds, sub { $code->(); $self->SUPER::watch_time(0.01, $code) });
+}
 
 package ToyLoop::Stubborn;
 our @ISA = ('ToyLoop::Adapter');
 sub unwatch_time { return }
 
-package ToyLoop::Impatient;    # returns when nothing happens for a while
+package ToyLoop::Impatient;     # returns when nothing happens for a while
 our @ISA = ('ToyLoop::Adapter');
 
 sub run {
@@ -138,7 +165,7 @@ sub run {
     return $self->SUPER::run;
 }
 
-package ToyLoop::Late;         # calls for a signal at its leisure
+package ToyLoop::Late;          # calls for a signal at its leisure
 our @ISA = ('ToyLoop::Adapter');
 
 sub watch_signal {
@@ -146,24 +173,24 @@ sub watch_signal {
     return $self->SUPER::watch_signal($name, sub { $self->watch_time($ENV{EVF_TEST_SLOW} ? 3 : 0.3, $code) });
 }
 
-package ToyLoop::Keeping;      # unwatches no signal
+package ToyLoop::Keeping;       # unwatches no signal
 our @ISA = ('ToyLoop::Adapter');
 sub unwatch_signal { return }
 
-package ToyLoop::Clinging;     # does nothing in a child
+package ToyLoop::Clinging;      # does nothing in a child
 our @ISA = ('ToyLoop::Adapter');
 sub renew          { return }
 sub loop_for_child { return $_[0]{loop} }
 
-package ToyLoop::Broken;       # a child has no loop
+package ToyLoop::Broken;        # a child has no loop
 our @ISA = ('ToyLoop::Adapter');
 sub loop_for_child { return bless { handles => {}, timers => {} }, 'ToyLoop::None' }
 
-package ToyLoop::Fragile;      # minds a watch that the child has not started
+package ToyLoop::Fragile;       # minds a watch that the child has not started
 our @ISA = ('ToyLoop::Adapter');
 sub unwatch_io { my ($self, $id) = @_; delete $self->{loop}{handles}{$id} or die "no watch $id\n"; return }
 
-package ToyLoop::Repeating;    # tells of the end of a child twice
+package ToyLoop::Repeating;     # tells of the end of a child twice
 our @ISA = ('ToyLoop::Adapter');
 
 sub watch_process {
@@ -171,7 +198,7 @@ sub watch_process {
     return $self->SUPER::watch_process($pid, $fd, sub { $code->(@_) for 1, 2 });
 }
 
-package ToyLoop::Emptying;     # takes the watchers of a daemon
+package ToyLoop::Emptying;      # takes the watchers of a daemon
 our @ISA = ('ToyLoop::Adapter');
 sub rearm { return $_[0]->renew }
 

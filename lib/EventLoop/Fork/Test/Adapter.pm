@@ -137,7 +137,8 @@ A watch goes on when the adapter object goes.
 
 =item time
 
-A timer fires once, not early, and in order.
+A timer fires once, not early, and in order. When the system tells that this process was kept from its processor, the
+order is looked at once more.
 
 =item unwatch_time
 
