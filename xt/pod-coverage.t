@@ -12,7 +12,7 @@ use File::Find ();
 my %documented_in = ('EventLoop::Fork::Loop::IOAsync' => 'lib/IO/Async/Loop/Libev.pm');
 
 # A suite of tests is loaded and not called.
-my $is_suite = qr/\AEventLoop::Fork::Test::Loop::/;
+my $is_suite = qr/\AEventLoop::Fork::Test::(?:Adapter|Loop)::/;
 
 my @modules;
 File::Find::find({ no_chdir => 1, wanted => sub { push @modules, $1 if m{\Alib/(.+)\.pm\z} } }, 'lib');
