@@ -96,6 +96,17 @@ sub run_loop {
     return;
 }
 
+# What nobody tells of: what the code returns, once that is true or the bound is over.
+sub wait_until {
+    my ($code) = @_;
+    my $deadline = now() + BOUND;
+    while (1) {
+        my $value = $code->();
+        return $value if $value || now() > $deadline;
+        select undef, undef, undef, 0.01;
+    }
+}
+
 sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub pid { return $_[0]{pid} }

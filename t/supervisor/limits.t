@@ -27,14 +27,14 @@ sub set_limit {
     return $old;
 }
 
-# USR2 sets the limit in the supervisor, WINCH takes it back; each is answered.
+# VTALRM sets the limit in the supervisor, WINCH takes it back; each is answered.
 pipe my $answers, my $answer or die "pipe: $!";
 
 sub obey_signals {
     my ($what, $soft) = @_;
     my $before;
-    $SIG{USR2}  = sub { $before = set_limit($what, $soft); syswrite $answer, 'x' };
-    $SIG{WINCH} = sub { set_limit($what, $before);         syswrite $answer, 'x' };
+    $SIG{VTALRM} = sub { $before = set_limit($what, $soft); syswrite $answer, 'x' };
+    $SIG{WINCH}  = sub { set_limit($what, $before);         syswrite $answer, 'x' };
     return;
 }
 
@@ -78,7 +78,7 @@ for my $family (SupervisorTest::families()) {
         my $supervisor = SupervisorTest->start(@common, before => sub { become($uid); obey_signals(RLIMIT_NPROC, 2) });
         my @ready      = $supervisor->wait_for_count(worker_ready => 2);
         is(scalar @ready, 2, 'ready') or return;
-        ok(ask($supervisor, 'USR2'), 'the limit is set');
+        ok(ask($supervisor, 'VTALRM'), 'the limit is set');
         kill KILL => $ready[0]{pid};
         my @failed = $supervisor->wait_for_count(spawn_failed => 3);
         like(@failed && $failed[-1]{reason}, qr/cannot fork: .*limit on processes/, 'forks fail, and why is told');
@@ -96,7 +96,7 @@ for my $family (SupervisorTest::families()) {
         my $supervisor = SupervisorTest->start(@common, before => sub { obey_signals(RLIMIT_NOFILE, 9) });
         my @ready      = $supervisor->wait_for_count(worker_ready => 2);
         is(scalar @ready, 2, 'ready') or return;
-        ok(ask($supervisor, 'USR2'), 'the limit is set');
+        ok(ask($supervisor, 'VTALRM'), 'the limit is set');
         kill KILL => $ready[0]{pid};
         is($supervisor->wait_for('worker_exited')->{pid}, $ready[0]{pid}, 'a worker ends');
         for (1 .. 2) {

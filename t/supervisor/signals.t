@@ -6,6 +6,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use File::Temp ();
 use SupervisorTest;
 use Test2::V0;
 
@@ -44,6 +45,28 @@ for my $family (SupervisorTest::families()) {
         );
         is($supervisor->exit_code(bound => SupervisorTest::BOUND / 4), 0, "$name: TERM $when");
     }
+}
+
+# Hot restart comes later. Until then a USR2 ends nobody.
+for my $family (SupervisorTest::families()) {
+    my ($name, $loop_of) = @$family;
+    my $stderr     = File::Temp->new;
+    my $supervisor = SupervisorTest->start(
+        stderr  => "$stderr",
+        loop_of => $loop_of,
+        workers => 1,
+        worker  => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+    );
+    $supervisor->wait_for('worker_ready');
+    $supervisor->signal('USR2');
+    ok(SupervisorTest::wait_until(sub { -s "$stderr" }), "$name: USR2 is answered");
+    $supervisor->signal('TTIN');
+    ok($supervisor->wait_for('worker_ready'), "$name: and the supervisor goes on");
+    is($supervisor->finish, 0, "$name: until it is stopped");
+    is([ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ], "$name: so do the workers");
+    my @lines = readline $stderr;
+    is(scalar @lines, 1, "$name: one line in the log") or diag @lines;
+    like($lines[0], qr/USR2.*hot restart is not there yet/, "$name: says why nothing happens");
 }
 
 # Between the fork and the worker's own handlers. What a loop of the parent has blocked for itself is let in by the fork.

@@ -84,6 +84,7 @@ my %SIGNALS = (
     TTIN => sub { $_[0]->_scale(1) },
     TTOU => sub { $_[0]->_scale(-1) },
     USR1 => sub { $_[0]->_forward('USR1') },
+    USR2 => sub { $_[0]{log}->line('USR2: hot restart is not there yet; HUP reloads the workers') },
 );
 
 sub start {
