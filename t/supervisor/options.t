@@ -169,6 +169,13 @@ subtest 'options together' => sub {
         'spawn without app'
     );
     refused(
+        sub {
+            $check->(worker => sub { }, start_method => 'spawn');
+        },
+        qr/'start_method' is 'spawn', which is not there yet; use 'fork'/,
+        'it names what there is'
+    );
+    refused(
         sub { checked(respawn_delay => 5, respawn_delay_max => 1) },
         qr/argument 'respawn_delay' is 5 s, above respawn_delay_max, which is 1 s/, 'delays'
     );

@@ -35,7 +35,8 @@ sub new {
     defined $options->{worker} || defined $options->{app}
         or _refuse('new', undef, "'worker' is missing: the code that runs in each worker (or 'app': a file or a module)");
     $options->{start_method} eq 'fork'
-        or _refuse('new', $options->{start_method}, "start_method '$options->{start_method}' is not built yet; there is: fork");
+        or _refuse('new', $options->{start_method},
+        "start_method '$options->{start_method}' is not there yet; use 'fork', the default");
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
     my $self = bless {
@@ -402,9 +403,9 @@ jitter.
 So many failed starts within so many seconds open the breaker. Where others serve, the starts are then tried one at a time
 and slowly; where nobody does, the supervisor ends with exit code 3, or 2 if no worker ever was ready.
 
-=item C<start_method>
+=item C<start_method>, C<spawn_fallback>
 
-C<fork>.
+C<fork>. C<spawn>, a new perl for each worker, is not there yet: it is refused, and C<spawn_fallback> has no effect.
 
 =item C<status_file>, C<pid_file>, C<name>
 
