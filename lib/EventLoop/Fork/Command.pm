@@ -150,6 +150,12 @@ sub number {
     return $self->refuse("$what must be $kind from $min to $max, not '$text'");
 }
 
+# Of --timeout: how long to wait for the supervisor. undef: for as long as it takes.
+sub timeout {
+    my ($self, $text) = @_;
+    return defined $text ? $self->number('--timeout', $text, min => 0, max => 1_000_000) : undef;
+}
+
 # Wrong usage.
 sub refuse {
     my ($self, $message) = @_;
@@ -302,6 +308,10 @@ By L<Getopt::Long>; what is left is in C<< $options->{''} >>.
     my $seconds = $self->number('--interval', $text, min => 0.1, max => 3600);
 
 Checks; C<whole> for whole numbers.
+
+=head2 timeout
+
+    my $seconds_or_undef = $self->timeout($options->{timeout});
 
 =head2 refuse
 

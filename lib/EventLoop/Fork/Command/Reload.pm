@@ -17,10 +17,9 @@ sub run {
     my ($self, @arguments) = @_;
     my $options = $self->options([ 'wait', 'timeout=s' ], @arguments);
     my $wish    = $self->only_argument(@{ $options->{''} });
-    my $timeout = $options->{timeout};
-    $self->refuse('--timeout is for --wait') if defined $timeout && !$options->{wait};
-    $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000) if defined $timeout;
-    my $owner = EventLoop::Fork::Command::Owner->new($wish);
+    $self->refuse('--timeout is for --wait') if defined $options->{timeout} && !$options->{wait};
+    my $timeout = $self->timeout($options->{timeout});
+    my $owner   = EventLoop::Fork::Command::Owner->new($wish);
     $self->_refuse_while_stopping($owner);
     return $self->_reload_and_wait($owner, $timeout) if $options->{wait};
     $owner->signal('HUP');

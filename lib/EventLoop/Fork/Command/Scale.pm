@@ -22,10 +22,9 @@ sub run {
     $self->refuse('how many workers? evfork scale N [FILE]') unless defined $count;
     my $wanted  = $self->number('the number of workers', $count, min => 1, max => WORKERS_MAX, whole => 1);
     my $wish    = $self->only_argument(@rest);
-    my $timeout = defined $options->{timeout} ? $options->{timeout} : TIMEOUT;
-    $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000);
-    my $owner  = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
-    my $before = $self->_scale($owner, $wanted, $timeout);
+    my $timeout = $self->timeout(defined $options->{timeout} ? $options->{timeout} : TIMEOUT);
+    my $owner   = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
+    my $before  = $self->_scale($owner, $wanted, $timeout);
     EventLoop::Fork::Command::put(
         sprintf "%s (pid %d): %d worker%s wanted, %d before\n",
         $owner->name, $owner->pid, $wanted, $wanted == 1 ? '' : 's', $before

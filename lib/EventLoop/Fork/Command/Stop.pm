@@ -15,9 +15,8 @@ sub run {
     my ($self, @arguments) = @_;
     my $options = $self->options([ 'fast', 'timeout=s' ], @arguments);
     my $wish    = $self->only_argument(@{ $options->{''} });
-    my $timeout = $options->{timeout};
-    $timeout = $self->number('--timeout', $timeout, min => 0, max => 1_000_000) if defined $timeout;
-    my $owner = EventLoop::Fork::Command::Owner->new($wish);
+    my $timeout = $self->timeout($options->{timeout});
+    my $owner   = EventLoop::Fork::Command::Owner->new($wish);
     $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
     $owner->wait_until_ended($timeout)
         or EventLoop::Fork::Command::fail(
