@@ -23,17 +23,16 @@ use EventLoop::Fork::Supervisor::Signals;
 use Scalar::Util qw(weaken);
 use Time::HiRes  ();
 
-# More than anybody wants, and no memory before it is used.
-use constant ROWS => 2 * 1024;
+use constant {
+    ROWS        => 2 * 1024,                                              # EVF_SLOTS_MAX, with two berths each
+    WORKERS_MAX => EventLoop::Fork::Supervisor::Options::WORKERS_MAX(),
+};
 
 # ---- A supervisor ---------------------------------------------------------------------------------------------------
 
 sub new {
     my ($class, @pairs) = @_;
-    @pairs % 2 and _refuse('new', undef, 'arguments are not pairs of name => value');
     my $options = EventLoop::Fork::Supervisor::Options::check(@pairs);
-    defined $options->{worker} || defined $options->{app}
-        or _refuse('new', undef, "'worker' is missing: the code that runs in each worker (or 'app': a file or a module)");
     $options->{start_method} eq 'fork'
         or _refuse('new', $options->{start_method},
         "start_method '$options->{start_method}' is not there yet; use 'fork', the default");
@@ -244,9 +243,9 @@ sub reload { return $_[0]->_feed('RELOAD') }
 
 sub resize {
     my ($self, $count) = @_;
-    defined $count && $count =~ /\A[1-9][0-9]{0,3}\z/ && $count <= ROWS / 4
+    defined $count && $count =~ /\A[1-9][0-9]{0,3}\z/ && $count <= WORKERS_MAX
         or _refuse('resize', $count,
-        'the number of workers is 1 to ' . ROWS / 4 . ', not ' . (defined $count ? "'$count'" : 'undef'));
+        'the number of workers is 1 to ' . WORKERS_MAX . ', not ' . (defined $count ? "'$count'" : 'undef'));
     return $self->_feed('RESIZE', workers => $count);
 }
 
@@ -258,8 +257,8 @@ sub _scale {
     my $now    = $self->{machine}->pool->{workers};
     $self->{board}->set_header(wanted_workers => 0) if $wanted;
     $wanted ||= $now + $difference;
-    $wanted = 1        if $wanted < 1;
-    $wanted = ROWS / 4 if $wanted > ROWS / 4;
+    $wanted = 1           if $wanted < 1;
+    $wanted = WORKERS_MAX if $wanted > WORKERS_MAX;
     return $self->resize($wanted) if $wanted != $now;
     # Whoever asked gets an answer.
     return $self->_tell({ event => 'resized', time => Time::HiRes::time(), count => $now });
