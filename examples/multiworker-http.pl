@@ -16,6 +16,7 @@ use Pod::Usage   qw(pod2usage);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 use EventLoop::Fork::Loop;
+use Example::HTTP::Limits;
 use Example::HTTP::Listener;
 
 use constant {
@@ -153,16 +154,7 @@ sub say_that {
 
 sub read_options {
     my @arguments = @_;
-    my %option    = (
-        workers          => 4,
-        graceful_timeout => 30,
-        header_timeout   => 10,
-        body_timeout     => 30,
-        idle_timeout     => 60,
-        write_timeout    => 30,
-        header_limit     => 16_384,
-        body_limit       => 1_048_576,
-    );
+    my %option    = (workers => 4, Example::HTTP::Limits::default());
     my (@listen, %loop, $help);
     my @problems;
     {

@@ -5,18 +5,9 @@ package Example::HTTP::Supervised;
 use strict;
 use warnings;
 
+use Example::HTTP::Limits;
 use Example::HTTP::Listener;
 use Example::HTTP::Worker;
-
-my %LIMIT = (
-    graceful_timeout => 30,
-    header_timeout   => 10,
-    body_timeout     => 30,
-    idle_timeout     => 60,
-    write_timeout    => 30,
-    header_limit     => 16_384,
-    body_limit       => 1_048_576,
-);
 
 # The code of a worker. The options are those of Example::HTTP::Worker, as handler.
 sub code {
@@ -26,7 +17,7 @@ sub code {
         my $server = Example::HTTP::Worker->new(
             loop       => $worker->loop,
             listeners  => [ map { Example::HTTP::Listener->from_socket($_) } $worker->listeners ],
-            limit      => \%LIMIT,
+            limit      => { Example::HTTP::Limits::default() },
             on_request => sub { $worker->request_started },
             on_answer  => sub { $worker->request_done },
             %option,

@@ -18,8 +18,8 @@ use constant {
 };
 
 # loop: the worker's own. listeners: Example::HTTP::Listener objects. parent: a handle that is at its end
-# when the parent is gone, if somebody else does not look after that. limit: seconds and bytes, see the options of
-# multiworker-http.pl. handler, on_request, on_answer: see Example::HTTP::Connection.
+# when the parent is gone, if somebody else does not look after that. limit: seconds and bytes, all of those of
+# Example::HTTP::Limits. handler, on_request, on_answer: see Example::HTTP::Connection.
 sub new {
     my ($class, %argument) = @_;
     return bless { handler => \&Example::HTTP::Routes::answer, %argument, connections => {}, warned_at => 0 }, $class;
