@@ -24,8 +24,8 @@ sub run_to {
         exec EvforkTest::command(@arguments) or POSIX::_exit(99);
     }
     close $handle;
-    my $exit_code = EvforkTest::_wait($pid);
-    return ($exit_code, EvforkTest::_slurp($err->filename));
+    my $exit_code = EvforkTest::end_in_words($pid);
+    return ($exit_code, EvforkTest::slurp($err->filename));
 }
 
 for my $command (

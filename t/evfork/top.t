@@ -124,7 +124,7 @@ SKIP: {
             like($frame, qr/\e\[1m/, 'in colours');
             $code->($master, $pid);
             ok(read_until($master, $LEAVE, \$seen), 'the screen is left');
-            is(EvforkTest::_wait($pid), $expected, 'how it ends');
+            is(EvforkTest::end_in_words($pid), $expected, 'how it ends');
             is(flags_of($slave), $flags, 'the terminal is as before');
         };
     }
@@ -142,7 +142,7 @@ SKIP: {
         undef $made;
         ok(read_until($master, $LEAVE, \$seen), 'it ends by itself');
         ok(read_until($master, qr/${LEAVE}made-up app: not running/, \$seen), 'and says why');
-        is(EvforkTest::_wait($pid), 3, 'exit code 3');
+        is(EvforkTest::end_in_words($pid), 3, 'exit code 3');
     };
 }
 

@@ -5,16 +5,14 @@ package EvforkTest;
 use strict;
 use warnings;
 
+use parent 'ProcessTest';
+
 use EventLoop::Fork::Command;
 use File::Spec ();
 use File::Temp ();
 use FindBin;
-use IO::Select;
-use POSIX       qw(WNOHANG);
-use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
-
-use constant SLOW  => $ENV{EVF_TEST_SLOW} ? 1   : 0;
-use constant BOUND => SLOW                ? 300 : 40;    # seconds, for anything
+use POSIX       ();
+use ProcessTest qw(BOUND end_of in_words now wait_until);
 
 our $script = File::Spec->rel2abs("$FindBin::Bin/../../script/evfork");
 our $apps   = File::Spec->rel2abs("$FindBin::Bin/../../examples/apps");
@@ -58,43 +56,25 @@ sub run_evfork {
         open STDERR, '>&', $err  or POSIX::_exit(99);
         exec command(@arguments) or POSIX::_exit(99);
     }
-    my $status = _wait($pid);
-    return ($status, map { _slurp($_->filename) } $out, $err);
+    return (end_in_words($pid), map { slurp($_->filename) } $out, $err);
 }
 
-sub _wait {
+# Of a child. One that does not end is killed.
+sub end_in_words {
     my ($pid) = @_;
-    my $deadline = now() + BOUND;
-    while (now() < $deadline) {
-        return _status($?) if waitpid($pid, WNOHANG) == $pid;
-        select undef, undef, undef, 0.01;
-    }
+    my $status = end_of($pid);
+    return in_words($status) if defined $status;
     kill KILL => $pid;
     waitpid $pid, 0;
     return 'no end within the bound';
 }
 
-sub _status { return $_[0] & 127 ? 'signal ' . ($_[0] & 127) : $_[0] >> 8 }
-
-sub _slurp {
+sub slurp {
     my ($path) = @_;
     open my $file, '<', $path or die "$path: $!";
     local $/;
     return readline($file) // '';
 }
-
-# Shared memory tells nobody when it changes: what the code returns, once that is true or the bound is over.
-sub wait_until {
-    my ($code) = @_;
-    my $deadline = now() + BOUND;
-    while (1) {
-        my $value = $code->();
-        return $value if $value || now() > $deadline;
-        select undef, undef, undef, 0.01;
-    }
-}
-
-sub now { return clock_gettime(CLOCK_MONOTONIC) }
 
 sub write_file {
     my ($name, @text) = @_;
@@ -112,78 +92,28 @@ our $idle = write_file('idle.pl', 'sub { my ($worker) = @_; $worker->ready; $wor
 
 sub start {
     my ($class, @arguments) = @_;
-    pipe my $log, my $writer or die "pipe: $!";
-    my $pid = fork;
-    die "fork: $!" unless defined $pid;
-    if (!$pid) {
-        setpgrp;
-        open STDERR, '>&', $writer      or POSIX::_exit(99);
-        exec command('run', @arguments) or POSIX::_exit(99);
-    }
-    close $writer;
-    return bless { pid => $pid, log => $log, buffer => '', lines => [], read => [], owner => $$ }, $class;
+    return $class->start_process(
+        sub {
+            my ($writer) = @_;
+            open STDERR, '>&', $writer or return;
+            exec command('run', @arguments);
+        }
+    );
 }
 
-sub pid { return $_[0]{pid} }
-
-sub lines { return @{ $_[0]{lines} } }
+# Of its log, so far.
+sub lines { return @{ $_[0]{seen} } }
 
 # The captures (or 1) of the next line of the log that matches; nothing when there is none within the bound.
 sub wait_for {
     my ($self, $pattern) = @_;
-    my $deadline = now() + BOUND;
-    while (1) {
-        while (defined(my $line = shift @{ $self->{read} })) {
-            if (my @found = $line =~ $pattern) { return @found }
-        }
-        return unless $self->_read($deadline - now());
-    }
+    return $self->next_match(sub { $_[0] =~ $pattern });
 }
 
 sub wait_for_workers {
     my ($self, $count) = @_;
     $self->wait_for(qr/worker \d+ \(pid (\d+).*ready after/) || return 0 for 1 .. $count;
     return 1;
-}
-
-sub _read {
-    my ($self, $seconds) = @_;
-    return 0 if $seconds <= 0 || !IO::Select->new($self->{log})->can_read($seconds);
-    sysread $self->{log}, $self->{buffer}, 65_536, length $self->{buffer} or return 0;
-    while ($self->{buffer} =~ s/\A([^\n]*)\n//) {
-        push @{ $self->{lines} }, $1;
-        push @{ $self->{read} }, $1;
-    }
-    return 1;
-}
-
-# The exit code, when it has ended.
-sub exit_code {
-    my ($self) = @_;
-    my $deadline = now() + BOUND;
-    1 while $self->_read($deadline - now());    # its end, and that of its workers, closes the pipe
-    return $self->{exit_code} //= _wait($self->{pid});
-}
-
-sub signal { my ($self, $signal) = @_; return kill $signal, $self->{pid} }
-
-sub is_gone {
-    my ($self) = @_;
-    my $deadline = now() + BOUND;
-    while (now() < $deadline) {
-        return 1 unless kill 0, -$self->{pid};
-        select undef, undef, undef, 0.01;
-    }
-    return 0;
-}
-
-sub DESTROY {
-    my ($self) = @_;
-    return if $$ != $self->{owner};
-    local ($?, $!);
-    kill KILL => -$self->{pid};
-    waitpid $self->{pid}, 0 unless defined $self->{exit_code};
-    return;
 }
 
 # ---- The manual -----------------------------------------------------------------------------------------------------

@@ -159,14 +159,13 @@ sub supervisor_deaths {
 sub serves {
     my ($status_file) = @_;
     my $board         = EventLoop::Fork::Scoreboard->open($status_file);
-    my $deadline      = SupervisorTest::now() + SupervisorTest::BOUND;
-    while (SupervisorTest::now() < $deadline) {
-        my $answered = 0;
-        $answered += $board->row($_)->{requests_done} for 0 .. 2 * WORKERS - 1;
-        return 1 if $answered >= 200;
-        select undef, undef, undef, 0.01;
-    }
-    return 0;
+    return SupervisorTest::wait_until(
+        sub {
+            my $answered = 0;
+            $answered += $board->row($_)->{requests_done} for 0 .. 2 * WORKERS - 1;
+            return $answered >= 200;
+        }
+    );
 }
 
 sub files_in {

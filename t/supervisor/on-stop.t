@@ -8,28 +8,26 @@ use lib "$FindBin::Bin/../lib";
 use SupervisorTest;
 use Test2::V0;
 
-for my $family (SupervisorTest::families()) {
-    my ($name, $loop_of) = @$family;
-    subtest $name => sub {
-        my $supervisor = SupervisorTest->start(
-            loop_of => $loop_of,
-            workers => 1,
-            worker  => sub {
-                my ($worker) = @_;
-                my $also = 0;
-                $worker->loop;
-                $worker->on_stop(sub { $also++; die "cannot stop\n" });
-                $worker->on_stop(sub { die "was called $also\n" });
-                $worker->ready;
-                SupervisorTest::run_loop($worker);
-                return 0;
-            },
-        );
-        $supervisor->wait_for('worker_ready');
-        is($supervisor->finish, 0, 'exit code of the supervisor');
-        my ($exited) = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
-        is($exited->{reason}, 'exit 255: cannot stop', 'the worker was not killed, and the first exception is the reason');
-    };
-}
+SupervisorTest::each_family(sub {
+    my ($loop_of) = @_;
+    my $supervisor = SupervisorTest->start(
+        loop_of => $loop_of,
+        workers => 1,
+        worker  => sub {
+            my ($worker) = @_;
+            my $also = 0;
+            $worker->loop;
+            $worker->on_stop(sub { $also++; die "cannot stop\n" });
+            $worker->on_stop(sub { die "was called $also\n" });
+            $worker->ready;
+            SupervisorTest::run_loop($worker);
+            return 0;
+        },
+    );
+    $supervisor->wait_for('worker_ready');
+    is($supervisor->finish, 0, 'exit code of the supervisor');
+    my ($exited) = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
+    is($exited->{reason}, 'exit 255: cannot stop', 'the worker was not killed, and the first exception is the reason');
+});
 
 done_testing;
