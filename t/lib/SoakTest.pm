@@ -28,7 +28,7 @@ sub deaths {
         respawn_delay     => 0,
         crash_limit       => 0,
         heartbeat_timeout => 0,
-        worker            => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 },
+        worker            => \&SupervisorTest::serve,
     );
     my %state = (supervisor => $supervisor, alive => {}, kills => 0, exits => 0, wrong => []);
     follow(\%state, int($count / 5));    # until all is loaded, and the tables have their size

@@ -96,6 +96,14 @@ sub run_loop {
     return;
 }
 
+# A worker that does nothing but live.
+sub serve {
+    my ($worker) = @_;
+    $worker->ready;
+    run_loop($worker);
+    return 0;
+}
+
 # What it listens on, once something has happened.
 sub names { my ($self) = @_; return @{ $self->{seen}[0]{names} } }
 

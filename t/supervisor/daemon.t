@@ -17,7 +17,7 @@ if (!$pid) {
     my $supervisor = EventLoop::Fork::Supervisor->new(
         workers     => 2,
         crash_limit => 2,
-        worker      => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 },
+        worker      => \&SupervisorTest::serve,
         on_event    => sub {
             my ($event) = @_;
             syswrite $writer, "$event->{event}\n";

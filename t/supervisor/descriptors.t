@@ -16,7 +16,7 @@ for my $family (SupervisorTest::families()) {
     my $supervisor = SupervisorTest->start(
         loop_of => $loop_of,
         workers => 3,
-        worker  => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+        worker  => \&SupervisorTest::serve,
     );
     $supervisor->wait_for_count(worker_ready => 3);
     kill KILL => ($supervisor->workers)[0];

@@ -24,7 +24,7 @@ subtest 'a fork that fails is tried again, later and later' => sub {
                 prepare    => sub { die "no more processes\n" if -e $full },
             );
         },
-        worker => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+        worker => \&SupervisorTest::serve,
     );
     my @ready = $supervisor->wait_for_count(worker_ready => 2);
     open my $file, '>', $full or die "$full: $!";

@@ -9,8 +9,6 @@ use File::Temp ();
 use SupervisorTest;
 use Test2::V0;
 
-sub serve { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 }
-
 # benoitc/gunicorn 3220: a child that is not a worker ended with a code that means something for workers.
 subtest 'children of others are nobody\'s business' => sub {
     my $supervisor = SupervisorTest->start(
@@ -21,7 +19,7 @@ subtest 'children of others are nobody\'s business' => sub {
                 POSIX::_exit($code) if defined $pid && !$pid;
             }
         },
-        worker => \&serve,
+        worker => \&SupervisorTest::serve,
     );
     ok($supervisor->wait_for('worker_ready'), 'a worker is ready');
     is([ grep { $_->{event} =~ /halted|exited/ } $supervisor->events ], [], 'nothing else has happened');
@@ -48,7 +46,7 @@ subtest 'system() beside the supervisor keeps its status' => sub {
         },
         loop_of => sub { our $loop },
         stderr  => $log,
-        worker  => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+        worker  => \&SupervisorTest::serve,
     );
     $supervisor->wait_for_count(worker_ready => 2);
     for (1 .. 5) {
@@ -64,7 +62,7 @@ subtest 'system() beside the supervisor keeps its status' => sub {
 # benoitc/gunicorn 1910: a signal between the fork and the worker's handlers was lost, or ran the parent's.
 subtest 'TERM in the first moment of a worker is obeyed' => sub {
     for my $round (1 .. 10) {
-        my $supervisor = SupervisorTest->start(workers => 2, graceful_timeout => 600, worker => \&serve);
+        my $supervisor = SupervisorTest->start(workers => 2, graceful_timeout => 600, worker => \&SupervisorTest::serve);
         $supervisor->wait_for_count(worker_started => 2);
         is($supervisor->finish, 0, "round $round");
         is([ grep { $_->{event} eq 'worker_killed' } $supervisor->events ], [], 'nobody had to be killed');
@@ -76,7 +74,7 @@ subtest 'TERM at any moment of the start ends everything' => sub {
     for my $round (1 .. 20) {
         my $supervisor = do {
             local $SIG{TERM} = 'IGNORE';    # until start is called
-            SupervisorTest->start(workers => 5, worker => \&serve);
+            SupervisorTest->start(workers => 5, worker => \&SupervisorTest::serve);
         };
         select undef, undef, undef, rand 0.15;    # the moment itself is what is tested
         $supervisor->signal('TERM');
@@ -89,7 +87,7 @@ subtest 'TERM at any moment of the start ends everything' => sub {
 
 # joyent, Hyperman: slots that were lost or used twice after TTOU and TTIN.
 subtest 'numbers of slots are unique' => sub {
-    my $supervisor = SupervisorTest->start(workers => 3, worker => \&serve);
+    my $supervisor = SupervisorTest->start(workers => 3, worker => \&SupervisorTest::serve);
     $supervisor->wait_for_count(worker_ready => 3);
     for my $signal (qw(TTOU TTIN TTIN TTOU TTIN)) {
         $supervisor->signal($signal);

@@ -19,7 +19,7 @@ if (!$pid) {
     alarm SupervisorTest::BOUND;
     my $supervisor = EventLoop::Fork::Supervisor->new(
         workers => 1,
-        worker  => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 },
+        worker  => \&SupervisorTest::serve,
     );
     POSIX::_exit($supervisor->run);
 }

@@ -11,7 +11,7 @@ use SupervisorTest;
 use Test2::V0;
 
 my %WORKERS = (
-    'in a loop' => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+    'in a loop' => \&SupervisorTest::serve,
     'without a loop, waiting for connections' => sub {
         my ($worker) = @_;
         my ($socket) = $worker->listeners;

@@ -9,10 +9,8 @@ use File::Temp ();
 use SupervisorTest;
 use Test2::V0;
 
-sub serve { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 }
-
 subtest 'rolling' => sub {
-    my $supervisor = SupervisorTest->start(workers => 3, worker => \&serve);
+    my $supervisor = SupervisorTest->start(workers => 3, worker => \&SupervisorTest::serve);
     my @old        = map { $_->{pid} } $supervisor->wait_for_count(worker_ready => 3);
     my $from       = () = $supervisor->events;
     $supervisor->signal('HUP');
@@ -54,7 +52,7 @@ subtest 'broken code' => sub {
 };
 
 subtest 'TTIN and TTOU' => sub {
-    my $supervisor = SupervisorTest->start(workers => 1, worker => \&serve);
+    my $supervisor = SupervisorTest->start(workers => 1, worker => \&SupervisorTest::serve);
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('TTIN');
     my $second = $supervisor->wait_for('worker_ready');

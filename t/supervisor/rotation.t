@@ -47,7 +47,7 @@ subtest 'by requests' => sub {
 subtest 'by age' => sub {
     my $supervisor = SupervisorTest->start(
         workers => 2, max_lifetime => 0.1, min_lifetime => 0,
-        worker  => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+        worker  => \&SupervisorTest::serve,
     );
     my @draining = $supervisor->wait_for_count(worker_draining => 4);
     is([ map { $_->{cause} } @draining ], [ ('max lifetime') x 4 ], 'the cause is told');

@@ -41,7 +41,7 @@ for my $family (SupervisorTest::families()) {
             loop_of           => $loop_of,
             workers           => 1,
             heartbeat_timeout => 0,    # no timer comes to help
-            worker            => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+            worker            => \&SupervisorTest::serve,
         );
         is($supervisor->exit_code(bound => SupervisorTest::BOUND / 4), 0, "$name: TERM $when");
     }
@@ -55,7 +55,7 @@ for my $family (SupervisorTest::families()) {
         stderr  => "$stderr",
         loop_of => $loop_of,
         workers => 1,
-        worker  => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+        worker  => \&SupervisorTest::serve,
     );
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('USR2');
@@ -78,7 +78,7 @@ for my $family (SupervisorTest::families()) {
         },
         loop_of => $loop_of,
         workers => 1,
-        worker  => sub { my ($worker) = @_; $worker->ready; SupervisorTest::run_loop($worker); return 0 },
+        worker  => \&SupervisorTest::serve,
     );
     my $first = $supervisor->wait_for(sub { $_[0]{event} =~ /ready|exited/ });
     is($first->{event}, 'worker_ready', "$name: INT, HUP and USR1 in its first moment end no worker");

@@ -53,7 +53,7 @@ subtest 'SIGSTOP, of an idle worker too' => sub {
     my $supervisor = SupervisorTest->start(
         workers           => 1,
         heartbeat_timeout => $timeout,
-        worker            => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+        worker            => \&SupervisorTest::serve,
     );
     my $ready = $supervisor->wait_for('worker_ready');
     kill STOP => $ready->{pid};
@@ -96,7 +96,7 @@ subtest 'a supervisor that was stopped itself kills nobody' => sub {
     my $supervisor = SupervisorTest->start(
         workers           => 2,
         heartbeat_timeout => $timeout,
-        worker            => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+        worker            => \&SupervisorTest::serve,
     );
     my @workers = map { $_->{pid} } $supervisor->wait_for_count(worker_ready => 2);
     kill STOP => $supervisor->pid, @workers;

@@ -16,7 +16,7 @@ my $trace      = "$folder/trace";
 my $supervisor = SupervisorTest->start(
     workers    => 3,
     trace_file => $trace,
-    worker     => sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 },
+    worker     => \&SupervisorTest::serve,
 );
 my @ready = $supervisor->wait_for_count(worker_ready => 3);
 kill KILL => $ready[1]{pid};
