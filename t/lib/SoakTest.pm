@@ -38,7 +38,10 @@ sub deaths {
     is($state{wrong}, [], 'each worker was reported when it started and when it ended, once, and why');
     is($state{exits}, $count, "$count deaths");
     is($after->{children}, WORKERS, 'its children are the workers that live: no zombie');
-    is($after->{fds}, $before->{fds}, 'no descriptor more than before') if defined $before->{fds};
+SKIP: {
+        skip 'descriptors: the system does not tell which ones a process has', 1 unless defined $before->{fds};
+        is($after->{fds}, $before->{fds}, 'no descriptor more than before');
+    }
 
 SKIP: {
         skip 'memory: the system does not tell what a process has', 1 unless defined $before->{rss};

@@ -7,6 +7,10 @@
 
 #include <stdatomic.h>
 
+#ifndef NSIG
+#define NSIG 65
+#endif
+
 #ifdef __GNUC__
 #pragma GCC visibility push(hidden) /* nobody outside of this object */
 #endif
@@ -103,7 +107,8 @@ struct evf_loop {
 
 /* loop.c */
 extern struct evf_link evf__loops; /* every loop of this process, of all threads */
-/* Around each look at the list, and around forks. Never in a signal handler, and never around code of others. */
+/* Around each look at the list, and around forks; a child that has just been forked is alone and needs none. Never in a
+ * signal handler, and never around code of others. */
 void evf__loops_lock(void);
 void evf__loops_unlock(void);
 int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock);

@@ -4,10 +4,6 @@
 
 #include <stdatomic.h>
 
-#ifndef NSIG
-#define NSIG 65
-#endif
-
 /* Written by handlers. An unsigned counter wraps without harm: only inequality counts. */
 static atomic_uint raised[NSIG];
 static atomic_uint raised_total;
