@@ -21,10 +21,12 @@ my %SWITCHES = (
 
 sub import {
     my ($class, @names) = @_;
-    for my $switch (grep {/\A-/} @names) {
+    for my $switch (grep { /\A-/ } @names) {
         $SWITCHES{$switch}
-            or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'import', $switch,
-            "unknown switch '$switch'; there are: @{[ sort keys %SWITCHES ]}");
+            or EventLoop::Fork::Loop::_throw(
+            'EVF_EINVAL', 'import', $switch,
+            "unknown switch '$switch'; there are: @{[ sort keys %SWITCHES ]}"
+            );
         $SWITCHES{$switch}->();
     }
     @_ = ($class, grep { !/\A-/ } @names);
@@ -65,8 +67,10 @@ sub _check_options {
     EventLoop::Fork::Loop::_check_code('fork', on_exit => $args{on_exit}) if defined $args{on_exit};
     my $kind = defined $args{loop_in_child} ? $args{loop_in_child} : 'fresh';
     $kind eq 'fresh' || $kind eq 'keep'
-        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'fork', $kind,
-        "'loop_in_child' is 'fresh' or 'keep', not '$kind'");
+        or EventLoop::Fork::Loop::_throw(
+        'EVF_EINVAL', 'fork', $kind,
+        "'loop_in_child' is 'fresh' or 'keep', not '$kind'"
+        );
     return (%args, keeps_loop => $kind eq 'keep');
 }
 
@@ -74,16 +78,20 @@ sub fork {
     my ($class, @pairs) = @_;
     my %args    = _check_options(\@pairs);
     my $native  = blessed $args{loop} && _is_our_loop($args{loop}) ? $args{loop} : undef;
-    my $adapter = $native && !$args{keeps_loop} ? undef : _adapter($args{loop});
+    my $adapter = $native             && !$args{keeps_loop}        ? undef       : _adapter($args{loop});
     $native = $adapter->loop if $adapter && _is_our_loop($adapter->loop);
     my ($code, $on_exit, $keeps) = @args{qw(code on_exit keeps_loop)};
     my $child = EventLoop::Fork::Child->_new(name => $args{name});
     my $inner = sub {
         $child->{pid} = $$;
         $child->{loop_maker} =
-              $keeps && $native ? sub {$native}
-            : $native           ? do { my $loop_class = ref $native; sub { _adapter($loop_class)->loop } }
-            :                     sub { $adapter->loop_for_child($keeps) };
+            $keeps && $native
+            ? sub { $native }
+            : $native ? do {
+            my $loop_class = ref $native;
+            sub { _adapter($loop_class)->loop }
+            }
+            : sub { $adapter->loop_for_child($keeps) };
         return $code->($child);
     };
     my $ended = sub {
@@ -95,8 +103,8 @@ sub fork {
     my $keeps_signals = defined $args{keep_signals} ? $args{keep_signals} : $keeps;
     my ($pid, $fd) = _fork(
         $native, $inner, $native ? $ended : undef, $args{name}, !$native,
-        $keeps_signals ? 1 : 0, $args{keep_srand} ? 1 : 0, $keeps,
-        $keeps && $adapter ? $adapter->family : undef,
+        $keeps_signals           ? 1 : 0, $args{keep_srand} ? 1 : 0, $keeps,
+        $keeps && $adapter       ? $adapter->family : undef,
     );
     $child->{pid} = $pid;
     $adapter->watch_process($pid, $fd, $ended) unless $native;

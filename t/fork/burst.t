@@ -11,8 +11,8 @@ use constant MANY => $ENV{EVF_TEST_SLOW} ? 100 : 500;
 
 # As many as the limits of this process allow.
 sub count_of {
-    my ($wanted) = @_;
-    my $descriptors = POSIX::sysconf(POSIX::_SC_OPEN_MAX()) || 256;
+    my ($wanted)    = @_;
+    my $descriptors = POSIX::sysconf(POSIX::_SC_OPEN_MAX())  || 256;
     my $processes   = POSIX::sysconf(POSIX::_SC_CHILD_MAX()) || $wanted;
     for my $most ($descriptors - open_fds() - 20, $processes > 0 ? $processes / 2 : $wanted) {
         $wanted = int $most if $most < $wanted;
@@ -77,7 +77,7 @@ each_loop sub {
         $fork = sub {
             my $number = ++$forked;
             $loop->fork(
-                code    => sub { alarm 2 * BOUND; $number % 200 },
+                code => sub { alarm 2 * BOUND; $number % 200 },
                 on_exit => sub { $sum += $_[1] >> 8; $ended++; $fork->() if $forked < 60 },
             );
         };
@@ -85,7 +85,8 @@ each_loop sub {
         wait_until($loop, sub { $ended == 60 });
         EventLoop::Fork::Loop::_use_pidfd(1);
         undef $fork;
-        is [ $forked, $ended, $sum ], [ 60, 60, 1830 ], 'each on_exit forks the next one' . ($use_pidfd ? '' : ', without pidfds');
+        is [ $forked, $ended, $sum ], [ 60, 60, 1830 ],
+            'each on_exit forks the next one' . ($use_pidfd ? '' : ', without pidfds');
     }
 };
 
@@ -101,7 +102,11 @@ each_loop sub {
     }
     EventLoop::Fork::Loop::_use_pidfd(1);
     wait_until($loop, sub { $second->loop_once(0); 40 == keys(%{ $ended{first} }) + keys %{ $ended{second} } });
-    is \%ended, { first => { map { $_ => 1 } grep { $_ % 3 } 1 .. 40 }, second => { map { $_ => 1 } grep { !($_ % 3) } 1 .. 40 } },
+    is \%ended,
+        {
+        first  => { map { $_ => 1 } grep { $_ % 3 } 1 .. 40 },
+        second => { map { $_ => 1 } grep { !($_ % 3) } 1 .. 40 }
+        },
         'each loop hears of its own children';
 };
 

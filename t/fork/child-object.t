@@ -34,7 +34,8 @@ each_loop sub {
         on_exit => sub { @got = @_ },
     );
     isa_ok $child, 'EventLoop::Fork::Child';
-    is [ $child->name, $child->is_running, $child->wait_status, $child->exit_reason ], [ 'resizer', T, undef, 'running' ], 'while it runs';
+    is [ $child->name, $child->is_running, $child->wait_status, $child->exit_reason ],
+        [ 'resizer', T, undef, 'running' ], 'while it runs';
     like $child->pid, qr/\A[1-9][0-9]*\z/, 'it has a pid';
     is $child->kill(0), 1, 'and takes signals';
     close $door;
@@ -140,7 +141,8 @@ each_loop sub {
     pipe my $errors, my $stderr or die "pipe: $!";
     fork_and_wait($loop, sub { open STDERR, '>&', $stderr; die "broken\n" }, name => 'resizer');
     close $stderr;
-    like slurp($errors), qr/\AEventLoop::Fork: child 'resizer' \(pid [0-9]+\): broken\n\z/, 'the name is in what it says';
+    like slurp($errors), qr/\AEventLoop::Fork: child 'resizer' \(pid [0-9]+\): broken\n\z/,
+        'the name is in what it says';
 };
 
 # The loop in use.
@@ -148,7 +150,10 @@ subtest 'without a loop' => sub {
     no warnings 'once';
     my $before = () = open_fds();
     my $ended;
-    my $child = EventLoop::Fork->fork(code => sub { my ($self) = @_; $self->loop->loop_once(0); 4 }, on_exit => sub { $ended = 1 });
+    my $child = EventLoop::Fork->fork(
+        code    => sub { my ($self) = @_; $self->loop->loop_once(0); 4 },
+        on_exit => sub { $ended     = 1 }
+    );
     isa_ok $child, 'EventLoop::Fork::Child';
     waitpid $child->pid, 0;
     # Nobody has the loop to run it; another fork shows that it is one and the same.
@@ -163,7 +168,10 @@ SKIP: {
         $loop = $kind->{new}->() unless $loop->isa($kind->{class});
         local $IO::Async::Loop::ONE_TRUE_LOOP = $loop;
         my $status;
-        EventLoop::Fork->fork(code => sub { my ($self) = @_; ref $self->loop eq $kind->{class} ? 6 : 0 }, on_exit => sub { $status = $_[1] });
+        EventLoop::Fork->fork(
+            code    => sub { my ($self) = @_; ref $self->loop eq $kind->{class} ? 6 : 0 },
+            on_exit => sub { $status    = $_[1] }
+        );
         wait_until($loop, sub { defined $status });
         is $status, 6 << 8, 'that of IO::Async is used, if it is ours';
     }
@@ -179,17 +187,17 @@ sub error_of {
 
 each_loop sub {
     my ($new) = @_;
-    my $loop = $new->();
-    my $code = sub { 0 };
+    my $loop  = $new->();
+    my $code  = sub { 0 };
     my %wrong = (
-        'without code'            => [ EVF_EINVAL => {} ],
-        'code that is none'       => [ EVF_EINVAL => { code => 'text' } ],
-        'a reference to no code'  => [ EVF_EINVAL => { code => [] } ],
-        'an on_exit that is none' => [ EVF_EINVAL => { code => $code, on_exit => 'text' } ],
-        'an on_exit of no code'   => [ EVF_EINVAL => { code => $code, on_exit => {} } ],
-        'an unknown option'       => [ EVF_EINVAL => { code => $code, on_exti => $code } ],
-        'a loop that is none'     => [ EVF_ENOTSUP => { code => $code, loop => 'text' } ],
-        'a loop of another kind'  => [ EVF_ENOTSUP => { code => $code, loop => bless {}, 'Other' } ],
+        'without code'            => [ EVF_EINVAL  => {} ],
+        'code that is none'       => [ EVF_EINVAL  => { code => 'text' } ],
+        'a reference to no code'  => [ EVF_EINVAL  => { code => [] } ],
+        'an on_exit that is none' => [ EVF_EINVAL  => { code => $code, on_exit => 'text' } ],
+        'an on_exit of no code'   => [ EVF_EINVAL  => { code => $code, on_exit => {} } ],
+        'an unknown option'       => [ EVF_EINVAL  => { code => $code, on_exti => $code } ],
+        'a loop that is none'     => [ EVF_ENOTSUP => { code => $code, loop    => 'text' } ],
+        'a loop of another kind'  => [ EVF_ENOTSUP => { code => $code, loop    => bless {}, 'Other' } ],
     );
     for my $name (sort keys %wrong) {
         my ($error, $options) = @{ $wrong{$name} };
@@ -202,9 +210,15 @@ each_loop sub {
     is error_of(sub { $child->kill(undef) }), [ 'EVF_ESIGNAL', 'kill', __FILE__ ], 'no signal at all';
     is $child->kill('KILL'), 1, 'the child lives, and takes a signal';
     wait_until($loop, sub { !$child->is_running });
-    is error_of(sub { EventLoop::Fork->fork(loop => $loop, 'odd') }), [ EVF_EINVAL => 'fork', __FILE__ ], 'an odd number of arguments';
+    is error_of(sub { EventLoop::Fork->fork(loop => $loop, 'odd') }), [ EVF_EINVAL => 'fork', __FILE__ ],
+        'an odd number of arguments';
     is children_left(), '', 'and nothing was forked';
-    my ($seen) = in_child($loop, sub { error_of(sub { EventLoop::Fork->fork(loop => $loop, code => $code) }) });
+    my ($seen) = in_child(
+        $loop,
+        sub {
+            error_of(sub { EventLoop::Fork->fork(loop => $loop, code => $code) });
+        }
+    );
     is $seen, [ 'EVF_EABANDONED', 'fork', __FILE__ ], 'the loop of the parent in a child';
 };
 

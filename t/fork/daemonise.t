@@ -31,7 +31,7 @@ sub open_files {
     my %files;
     for my $number (grep { !$is_open{$_} } 3 .. $highest) {
         my $fd = POSIX::open("$directory/$number", POSIX::O_CREAT() | POSIX::O_RDWR(), oct 600);
-        defined $fd or die "$directory/$number: $!";
+        defined $fd    or die "$directory/$number: $!";
         $fd == $number or die "number $fd instead of $number";
         POSIX::write($number, "file $number", length "file $number");
         $files{$number} = join ' ', (stat "$directory/$number")[ 0, 1 ];
@@ -41,6 +41,7 @@ sub open_files {
 
 # The same with epoll instances, as another loop has them. A number stands for what the kernel knows of it.
 my @epolls;
+
 sub open_epolls {
     my %is_open = map { /\A(\d+)/ ? ($1 => 1) : () } open_fds();
     pipe our $reader, our $writer or die "pipe: $!";
@@ -85,7 +86,8 @@ my %ways = (
     'closes all others'                 => sub { close_unknown(); return {} },
     'closes all others and opens files' => sub { close_unknown(); return open_files(@_) },
 );
-$ways{'opens epoll instances'} = sub { close_unknown(); return open_epolls(@_) } if has_module('Linux::Epoll');
+$ways{'opens epoll instances'} = sub { close_unknown(); return open_epolls(@_) }
+    if has_module('Linux::Epoll');
 
 # fork, setsid, fork, and the code in the grandchild. Returns in the parent only.
 sub become_daemon {
@@ -96,7 +98,7 @@ sub become_daemon {
     alarm 2 * BOUND;
     my $done = eval {
         POSIX::setsid() or die "setsid: $!";
-        my $files = $is_between ? $closes->() : undef;
+        my $files      = $is_between ? $closes->() : undef;
         my $grandchild = fork;
         defined $grandchild or die "fork: $!";
         POSIX::_exit(0) if $grandchild;
@@ -134,7 +136,16 @@ sub set_up_and_start {
         my ($files) = @_;
         my $works = $watched->works;
         wait_until($loop, sub { $fired });
-        my ($below) = in_child($loop, sub { my $timer; my $in_child = $new->(); $in_child->later(sub { $timer = 1 }); $in_child->loop_once(0); $timer });
+        my ($below) = in_child(
+            $loop,
+            sub {
+                my $timer;
+                my $in_child = $new->();
+                $in_child->later(sub { $timer = 1 });
+                $in_child->loop_once(0);
+                $timer;
+            }
+        );
         my %report = (works => $works, fired => $fired, below => $below, sibling => $sibling);
         ForkTest::send_value($to_us, { %report, damaged => damaged($directory, $files), files => scalar keys %$files });
     };
@@ -179,8 +190,8 @@ sub try_way {
     my $report = $stays ? delete $seen->{report} : thaw_from($from_daemon);
     is $report, $as_it_should, $stays ? "$name, while its parent stays" : $name;
     is $seen, { works => ForkTest::Watched::ALL, sibling => 'ended' }, 'the parent goes on' if $stays;
-    cmp_ok $report->{files}, '>=', 1, 'there were numbers for files' if $way =~ /opens/;
-    wait_for_orphans() if $has_orphans;
+    cmp_ok $report->{files}, '>=', 1, 'there were numbers for files'                        if $way =~ /opens/;
+    wait_for_orphans()                                                                      if $has_orphans;
     return;
 }
 

@@ -8,6 +8,7 @@ use ForkTest;
 use Test2::V0;
 
 {
+
     package Text;
     use overload '""' => sub { "as text: $_[0][0]" }, fallback => 1;
     sub throw { my ($class, $text) = @_; die bless [$text], $class }
@@ -31,7 +32,11 @@ use Test2::V0;
     sub DESTROY { die "from the destructor\n" }
 
     package EvalsInDestructor;
-    sub DESTROY { eval { 1 }; return }
+
+    sub DESTROY {
+        eval { 1 };
+        return;
+    }
 }
 
 # What a child prints to STDERR, and its wait status.
@@ -91,16 +96,41 @@ each_loop sub {
     ($text, $status) = errors_of($loop, sub { my $object = bless [], 'EvalsInDestructor'; die "broken\n" });
     like $text, qr/\): broken\n\z/, 'a destructor on the way does not hide it';
 
-    ($text, $status) = errors_of($loop, sub { { my $object = bless [], 'DiesInDestructor' } 0 });
+    ($text, $status) = errors_of(
+        $loop,
+        sub {
+            { my $object = bless [], 'DiesInDestructor' }
+            0;
+        }
+    );
     is $status, 0, 'an exception of a destructor is none of the code';
 
-    ($text, $status) = errors_of($loop, sub { eval { die "caught\n" }; 5 });
+    ($text, $status) = errors_of(
+        $loop,
+        sub {
+            eval { die "caught\n" };
+            5;
+        }
+    );
     is [ $text, $status ], [ '', 5 << 8 ], 'one that the code has caught is none';
 
-    ($text, $status) = errors_of($loop, sub { local $SIG{__DIE__} = sub { die "changed: $_[0]" }; die "broken\n" });
+    ($text, $status) = errors_of(
+        $loop,
+        sub {
+            local $SIG{__DIE__} = sub { die "changed: $_[0]" };
+            die "broken\n";
+        }
+    );
     like $text, qr/\): changed: broken\n\z/, 'a handler of exceptions may change it';
 
-    ($text, $status) = errors_of($loop, sub { local $SIG{ALRM} = sub { die "from a handler\n" }; kill ALRM => $$; 0 });
+    ($text, $status) = errors_of(
+        $loop,
+        sub {
+            local $SIG{ALRM} = sub { die "from a handler\n" };
+            kill ALRM => $$;
+            0;
+        }
+    );
     like $text, qr/\): from a handler\n\z/, 'one of a handler of a signal';
 };
 
@@ -109,7 +139,7 @@ each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
     pipe my $reader, my $writer or die "pipe: $!";
-    my $parent   = $$;
+    my $parent    = $$;
     my $in_parent = sub { syswrite $writer, "a child runs the parent's code\n" if $$ != $parent };
     my @results;
     {
@@ -121,10 +151,18 @@ each_loop sub {
                 sub { next },
                 sub { redo OUTER },
                 sub { goto AFTER },
-                sub { goto &{ sub { 3 } } },
+                sub {
+                    goto &{ sub { 3 } };
+                },
                 sub { return 4 },
-                sub { eval { last OUTER }; 6 },
-                sub { my @sorted = sort { last OUTER } 2, 1; 7 },
+                sub {
+                    eval { last OUTER };
+                    6;
+                },
+                sub {
+                    my @sorted = sort { last OUTER } 2, 1;
+                    7;
+                },
                 )
             {
                 my (undef, $status) = errors_of($loop, $leave);
@@ -155,14 +193,15 @@ each_loop sub {
         sub { exit 3 },
         sub { 4 },
     );
-    $loop->later(
-        sub {
-            for my $code (@codes) {
-                $loop->fork(code => $code, on_exit => sub { push @statuses, $_[1] >> 8; $loop->stop if @statuses == @codes });
-                $in_parent->();
-            }
+    $loop->later(sub {
+        for my $code (@codes) {
+            $loop->fork(
+                code    => $code,
+                on_exit => sub { push @statuses, $_[1] >> 8; $loop->stop if @statuses == @codes }
+            );
+            $in_parent->();
         }
-    );
+    });
 TURN: { $loop->run; $in_parent->() }
     $in_parent->();
     close $writer;

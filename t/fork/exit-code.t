@@ -14,7 +14,7 @@ sub statuses_of {
     my $ended = 0;
     for my $i (0 .. $#codes) {
         $loop->fork(
-            code    => sub { alarm 2 * BOUND; $codes[$i]->() },
+            code    => sub { alarm 2 * BOUND;       $codes[$i]->() },
             on_exit => sub { $statuses[$i] = $_[1]; $ended++ },
         );
     }
@@ -28,25 +28,34 @@ each_loop sub {
     my ($new, $kind) = @_;
     my $loop   = $new->();
     my @values = $kind->{backend} eq 'poll' ? 0 .. 255 : (0, 1, 127, 128, 254, 255);
-    is [ statuses_of($loop, map { my $value = $_; sub { $value } } @values) ], [ map { exit_code($_) } @values ],
+    is [
+        statuses_of(
+            $loop,
+            map {
+                my $value = $_;
+                sub { $value }
+            } @values
+        )
+        ],
+        [ map { exit_code($_) } @values ],
         'a value of 0 to 255 is the exit code';
 };
 
 # What is no exit code, and as what the child reports it; what is nothing it does not report.
 my @no_codes = (
-    [ 'undef',           sub { undef },                   undef ],
-    [ 'an empty list',   sub { return },                  undef ],
-    [ '-1',              sub { -1 },                      undef ],
-    [ '256',             sub { 256 },                     qr/256/ ],
-    [ '300',             sub { 300 },                     qr/300/ ],
-    [ '-2',              sub { -2 },                      qr/-2/ ],
-    [ '1.5',             sub { 1.5 },                     qr/1\.5/ ],
-    [ 'a string',        sub { 'done' },                  qr/done/ ],
-    [ 'an empty string', sub { '' },                      qr// ],
-    [ 'a huge number',   sub { 1e300 },                   qr/1e\+300/ ],
-    [ 'no number',       sub { 9**9**9**9 / 9**9**9**9 }, qr/-?nan/i ],
-    [ 'a reference',     sub { [] },                      qr/ARRAY\(0x[0-9a-f]+\)/ ],
-    [ 'an object',       sub { bless {}, 'Object' },      qr/Object=HASH\(0x[0-9a-f]+\)/ ],
+    [ 'undef', sub { undef }, undef ],
+    [ 'an empty list', sub { return }, undef ],
+    [ '-1', sub { -1 }, undef ],
+    [ '256', sub { 256 }, qr/256/ ],
+    [ '300', sub { 300 }, qr/300/ ],
+    [ '-2', sub { -2 }, qr/-2/ ],
+    [ '1.5', sub { 1.5 }, qr/1\.5/ ],
+    [ 'a string', sub { 'done' }, qr/done/ ],
+    [ 'an empty string', sub { '' }, qr// ],
+    [ 'a huge number', sub { 1e300 }, qr/1e\+300/ ],
+    [ 'no number', sub { 9**9**9**9 / 9**9**9**9 }, qr/-?nan/i ],
+    [ 'a reference', sub { [] }, qr/ARRAY\(0x[0-9a-f]+\)/ ],
+    [ 'an object', sub { bless {}, 'Object' }, qr/Object=HASH\(0x[0-9a-f]+\)/ ],
 );
 
 each_loop sub {
@@ -56,7 +65,7 @@ each_loop sub {
     for my $case (@no_codes) {
         pipe my $reader, my $writer or die "pipe: $!";
         push @readers, [ $reader, $writer ];
-        push @codes,   sub { open STDERR, '>&', $writer; $case->[1]->() };
+        push @codes, sub { open STDERR, '>&', $writer; $case->[1]->() };
     }
     my @statuses = statuses_of($loop, @codes);
     for my $i (0 .. $#no_codes) {
@@ -78,31 +87,90 @@ each_loop sub {
     my ($new) = @_;
     my $loop  = $new->();
     my @cases = (
-        [ 'a number as a string'           => 12,  sub { '12' } ],
-        [ 'a number with a dot'            => 12,  sub { 12.0 } ],
-        [ 'true'                           => 1,   sub { 1 == 1 } ],
-        [ 'false'                          => 0,   sub { 1 == 2 } ],
-        [ 'what a loop leaves'             => 0,   sub { my $i = 0; while ($i < 3) { $i++ } } ],
-        [ 'the last value of a list'       => 3,   sub { return (1, 2, 3) } ],
-        [ 'the last statement'             => 9,   sub { my $x = 4; $x + 5 } ],
-        [ 'exit'                           => 0,   sub { exit } ],
-        [ 'exit 0'                         => 0,   sub { exit 0 } ],
-        [ 'exit 7'                         => 7,   sub { exit 7; 1 } ],
-        [ 'exit 255'                       => 255, sub { exit 255 } ],
-        [ 'exit 256, as everywhere'        => 0,   sub { exit 256 } ],
-        [ 'exit -1, as everywhere'         => 255, sub { exit(-1) } ],
-        [ 'exit in eval'                   => 7,   sub { eval { exit 7 }; 1 } ],
-        [ 'exit in eval of a string'       => 7,   sub { eval 'exit 7'; 1 } ],
-        [ 'exit in a sub in an eval'       => 7,   sub { my $exit = sub { exit 7 }; eval { eval { $exit->() } }; 1 } ],
-        [ 'exit in sort'                   => 7,   sub { my @sorted = sort { exit 7 } 2, 1; 1 } ],
-        [ 'exit in map'                    => 7,   sub { my @mapped = map { exit 7 } 1; 1 } ],
-        [ 'exit in a destructor'           => 7,   sub { { my $object = bless [], 'ExitsInDestructor' } 1 } ],
-        [ 'exit in a handler of a signal'  => 7,   sub { $SIG{USR1} = sub { exit 7 }; kill USR1 => $$; 1 } ],
-        [ 'exit in a handler of warnings'  => 7,   sub { local $SIG{__WARN__} = sub { exit 7 }; warn 'x'; 1 } ],
-        [ 'exit in a handler of exceptions' => 7,  sub { local $SIG{__DIE__} = sub { exit 7 }; die 'x' } ],
-        [ '_exit'                          => 9,   sub { POSIX::_exit(9) } ],
-        [ '$? has no say'                  => 0,   sub { $? = 5 << 8; 0 } ],
-        [ 'an executed program'            => 6,   sub { exec 'sh', '-c', 'exit 6' } ],
+        [ 'a number as a string' => 12, sub { '12' } ],
+        [ 'a number with a dot'  => 12, sub { 12.0 } ],
+        [ 'true'                 => 1, sub { 1 == 1 } ],
+        [ 'false'                => 0, sub { 1 == 2 } ],
+        [
+            'what a loop leaves' => 0,
+            sub {
+                my $i = 0;
+                while ($i < 3) { $i++ }
+            }
+        ],
+        [ 'the last value of a list' => 3, sub { return (1, 2, 3) } ],
+        [ 'the last statement'       => 9, sub { my $x = 4; $x + 5 } ],
+        [ 'exit'                     => 0, sub { exit } ],
+        [ 'exit 0'                   => 0, sub { exit 0 } ],
+        [ 'exit 7'                   => 7, sub { exit 7; 1 } ],
+        [ 'exit 255'                 => 255, sub { exit 255 } ],
+        [ 'exit 256, as everywhere'  => 0, sub { exit 256 } ],
+        [ 'exit -1, as everywhere'   => 255, sub { exit(-1) } ],
+        [
+            'exit in eval' => 7,
+            sub {
+                eval { exit 7 };
+                1;
+            }
+        ],
+        [ 'exit in eval of a string' => 7, sub { eval 'exit 7'; 1 } ],
+        [
+            'exit in a sub in an eval' => 7,
+            sub {
+                my $exit = sub { exit 7 };
+                eval {
+                    eval { $exit->() }
+                };
+                1;
+            }
+        ],
+        [
+            'exit in sort' => 7,
+            sub {
+                my @sorted = sort { exit 7 } 2, 1;
+                1;
+            }
+        ],
+        [
+            'exit in map' => 7,
+            sub {
+                my @mapped = map { exit 7 } 1;
+                1;
+            }
+        ],
+        [
+            'exit in a destructor' => 7,
+            sub {
+                { my $object = bless [], 'ExitsInDestructor' }
+                1;
+            }
+        ],
+        [
+            'exit in a handler of a signal' => 7,
+            sub {
+                $SIG{USR1} = sub { exit 7 };
+                kill USR1 => $$;
+                1;
+            }
+        ],
+        [
+            'exit in a handler of warnings' => 7,
+            sub {
+                local $SIG{__WARN__} = sub { exit 7 };
+                warn 'x';
+                1;
+            }
+        ],
+        [
+            'exit in a handler of exceptions' => 7,
+            sub {
+                local $SIG{__DIE__} = sub { exit 7 };
+                die 'x';
+            }
+        ],
+        [ '_exit'               => 9, sub { POSIX::_exit(9) } ],
+        [ '$? has no say'       => 0, sub { $? = 5 << 8; 0 } ],
+        [ 'an executed program' => 6, sub { exec 'sh', '-c', 'exit 6' } ],
     );
     my @statuses = statuses_of($loop, map { $_->[2] } @cases);
     is $statuses[$_], exit_code($cases[$_][1]), $cases[$_][0] for 0 .. $#cases;
@@ -111,12 +179,20 @@ each_loop sub {
 sub ExitsInDestructor::DESTROY { exit 7 }
 
 each_loop sub {
-    my ($new) = @_;
+    my ($new)   = @_;
     my $loop    = $new->();
     my @signals = qw(TERM KILL INT HUP USR1 ALRM PIPE);
     my @ignored = grep { ($SIG{$_} // '') eq 'IGNORE' } @signals;
     local @SIG{@ignored} = ('DEFAULT') x @ignored;
-    is [ statuses_of($loop, map { my $name = $_; sub { kill $name => $$; sleep 2 * BOUND; 0 } } @signals) ],
+    is [
+        statuses_of(
+            $loop,
+            map {
+                my $name = $_;
+                sub { kill $name => $$; sleep 2 * BOUND; 0 }
+            } @signals
+        )
+        ],
         [ map { POSIX->can("SIG$_")->() } @signals ], 'a child that sends itself a signal';
 };
 

@@ -93,7 +93,8 @@ each_loop sub {
     skip_rest($result) and return;
     my %said = $result->{stdout} =~ /^(\w+) (.*)$/mg;
     is $said{error}, 'EventLoop::Fork::Error EVF_EFORK fork here', 'fork throws an error of ours, from its line';
-    like $result->{stdout}, qr/^EventLoop::Fork: fork: cannot fork: .+ulimit -u.* at -e line [0-9]+\.$/m, 'that says what is wrong and where to look';
+    like $result->{stdout}, qr/^EventLoop::Fork: fork: cannot fork: .+ulimit -u.* at -e line [0-9]+\.$/m,
+        'that says what is wrong and where to look';
     is $said{$_}, 'kept', "$_ kept" for signal_state() ? qw(mask descriptors) : 'descriptors';
     is $said{watches}, 'x 1 1', 'all watches work';
     is $said{children}, 'all', 'the children that were made end as they should';
@@ -106,7 +107,7 @@ sub skip_rest {
     my ($result) = @_;
     my $why = $result->{status} >> 8 == 9 ? 'the shell cannot limit processes' : '';
     $why = $1 if $result->{stdout} =~ /\A(cannot become .*|no limit)\n/;
-    SKIP: { skip $why, 1 if $why }
+SKIP: { skip $why, 1 if $why }
     return $why;
 }
 

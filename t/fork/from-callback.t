@@ -15,7 +15,11 @@ sub child_code {
         my $in_child = $new->();
         my ($fired, $status);
         $in_child->watch_time(after => 0, code => sub { $fired = 1 });
-        $in_child->watch_signal(USR1 => sub { $in_child->fork(code => sub { 5 }, on_exit => sub { $status = $_[1] }) });
+        $in_child->watch_signal(
+            USR1 => sub {
+                $in_child->fork(code => sub { 5 }, on_exit => sub { $status = $_[1] });
+            }
+        );
         kill USR1 => $$;
         wait_until($in_child, sub { $fired && defined $status });
         return $fired && $status == 5 << 8 ? 'works' : 'failed';
@@ -28,7 +32,10 @@ my %callers = (
         my ($loop, $code) = @_;
         pipe my $reader, my $writer or die "pipe: $!";
         syswrite $writer, 'x';
-        $loop->watch_io(handle => $reader, on_read_ready => sub { $loop->unwatch_io(handle => $reader, on_read_ready => 1); $code->() });
+        $loop->watch_io(
+            handle        => $reader,
+            on_read_ready => sub { $loop->unwatch_io(handle => $reader, on_read_ready => 1); $code->() }
+        );
         return $writer;
     },
     'io that stays ready' => sub {
@@ -50,10 +57,13 @@ my %callers = (
     write => sub {
         my ($loop, $code) = @_;
         pipe my $reader, my $writer or die "pipe: $!";
-        $loop->watch_io(handle => $writer, on_write_ready => sub { $loop->unwatch_io(handle => $writer, on_write_ready => 1); $code->() });
+        $loop->watch_io(
+            handle         => $writer,
+            on_write_ready => sub { $loop->unwatch_io(handle => $writer, on_write_ready => 1); $code->() }
+        );
         return $reader;
     },
-    timer  => sub { my ($loop, $code) = @_; $loop->watch_time(after => 0.001, code => $code); return },
+    timer  => sub { my ($loop, $code) = @_; $loop->watch_time(after => 0.001, code => $code);  return },
     idle   => sub { my ($loop, $code) = @_; $loop->watch_idle(when => 'later', code => $code); return },
     signal => sub {
         my ($loop, $code) = @_;
@@ -83,8 +93,8 @@ my %callers = (
 );
 
 each_loop sub {
-    my ($new) = @_;
-    my $loop  = $new->();
+    my ($new)  = @_;
+    my $loop   = $new->();
     my $parent = $$;
     for my $caller (sort keys %callers) {
         my ($seen, $status, $others, $strangers);
@@ -93,7 +103,10 @@ each_loop sub {
             $loop,
             sub {
                 # Due in the same turn as what follows: the child must not see them.
-                $loop->watch_time(after => 0, code => sub { $$ == $parent ? $others++ : syswrite $stranger, "timer\n" });
+                $loop->watch_time(
+                    after => 0,
+                    code  => sub { $$ == $parent ? $others++ : syswrite $stranger, "timer\n" }
+                );
                 $loop->later(sub { $$ == $parent ? $others++ : syswrite $stranger, "idle\n" });
                 ($seen, $status) = in_child($loop, child_code($new));
                 syswrite $stranger, "rest of the callback\n" if $$ != $parent;
@@ -115,9 +128,11 @@ each_loop sub {
     my $count = 0;
     my $fork  = sub {
         my ($code) = @_;
-        return sub { $loop->fork(code => sub { alarm 2 * BOUND; $code }, on_exit => sub { $statuses{ $_[1] >> 8 }++; $count++ }) };
+        return sub {
+            $loop->fork(code => sub { alarm 2 * BOUND; $code }, on_exit => sub { $statuses{ $_[1] >> 8 }++; $count++ });
+        };
     };
-    my @keep = map { [pair($_)] } 1 .. 3;
+    my @keep = map { [ pair($_) ] } 1 .. 3;
 
     sub pair {
         my ($byte) = @_;
@@ -142,7 +157,7 @@ each_loop sub {
 
 # Runs inside of runs.
 each_loop sub {
-    my ($new) = @_;
+    my ($new)  = @_;
     my $loop   = $new->();
     my $parent = $$;
     pipe my $from_strangers, my $stranger or die "pipe: $!";
@@ -168,19 +183,20 @@ each_loop sub {
 
     # The child runs a loop while its parent's is running, as seen from inside.
     my ($seen, $status);
-    $loop->later(
-        sub {
-            ($seen, $status) = in_child(
-                $loop,
-                sub {
-                    my $in_child = $new->();
-                    $in_child->later(sub { $in_child->later(sub { $in_child->stop('inner') }); $in_child->stop($in_child->run, 'outer') });
-                    return join ' ', $in_child->is_running ? 'running' : 'not running', $in_child->run;
-                }
-            );
-            $loop->stop;
-        }
-    );
+    $loop->later(sub {
+        ($seen, $status) = in_child(
+            $loop,
+            sub {
+                my $in_child = $new->();
+                $in_child->later(sub {
+                    $in_child->later(sub { $in_child->stop('inner') });
+                    $in_child->stop($in_child->run, 'outer');
+                });
+                return join ' ', $in_child->is_running ? 'running' : 'not running', $in_child->run;
+            }
+        );
+        $loop->stop;
+    });
     $loop->run;
     is [ $seen, $status ], [ 'not running inner outer', 0 ], 'nested runs in the child';
 };
@@ -190,7 +206,10 @@ each_loop sub {
     my ($new) = @_;
     my $loop = $new->();
     my $status;
-    $loop->later(sub { $loop->fork(code => sub { 6 }, on_exit => sub { $status = $_[1]; die "from on_exit\n" }); die "after the fork\n" });
+    $loop->later(sub {
+        $loop->fork(code => sub { 6 }, on_exit => sub { $status = $_[1]; die "from on_exit\n" });
+        die "after the fork\n";
+    });
     is dies { $loop->run }, "after the fork\n", 'a callback that forks and dies';
     is dies { $loop->run }, "from on_exit\n", 'an on_exit that dies';
     is $status, 6 << 8, 'the status has arrived';

@@ -15,18 +15,19 @@ sub generation {
     $loop->watch_time(after => 0.001, code => sub { $fired++ });
     # From a callback, as a server would.
     my $done = !$depth;
-    $loop->later(
-        sub {
-            my $status;
-            ($below, $status) = in_child($loop, sub { generation($new->(), $new, $depth - 1) });
-            $done = 1;
-        }
-    ) if $depth;
+    $loop->later(sub {
+        my $status;
+        ($below, $status) = in_child($loop, sub { generation($new->(), $new, $depth - 1) });
+        $done = 1;
+    }) if $depth;
     wait_until($loop, sub { $done && $fired });
     kill USR1 => $$;
     wait_until($loop, sub { $signals });
     $loop->unwatch_signal('USR1');
-    return { depth => $depth, signals => $signals, fired => $fired, method => $loop->method, pid => $$, parent => getppid, below => $below };
+    return {
+        depth  => $depth, signals => $signals, fired => $fired, method => $loop->method, pid => $$,
+        parent => getppid, below  => $below
+    };
 }
 
 each_loop sub {
@@ -67,14 +68,21 @@ each_loop sub {
             my $in_child = $new->();
             my $fired    = 0;
             $in_child->watch_time(after => 0.001, code => sub { $fired++ });
-            my ($raw) = in_raw_child(
-                sub {
-                    # Goes on with the loop of its parent.
-                    wait_until($in_child, sub { $fired });
-                    my ($below) = in_child($in_child, sub { my $last = $new->(); my $done; $last->later(sub { $done = 1 }); $last->loop_once(0); $done });
-                    return [ $fired, $below ];
-                }
-            );
+            my ($raw) = in_raw_child(sub {
+                # Goes on with the loop of its parent.
+                wait_until($in_child, sub { $fired });
+                my ($below) = in_child(
+                    $in_child,
+                    sub {
+                        my $last = $new->();
+                        my $done;
+                        $last->later(sub { $done = 1 });
+                        $last->loop_once(0);
+                        $done;
+                    }
+                );
+                return [ $fired, $below ];
+            });
             wait_until($in_child, sub { $fired });
             return [ $fired, $raw ];
         }
@@ -92,7 +100,7 @@ each_loop sub {
         my ($sum, %ended) = (1);
         for (1 .. 3) {
             $loop->fork(
-                code    => sub { alarm 2 * BOUND; $tree->($new->(), $depth - 1) },
+                code => sub { alarm 2 * BOUND; $tree->($new->(), $depth - 1) },
                 on_exit => sub { my ($pid, $status) = @_; $ended{$pid}++; $sum += $status >> 8 },
             );
         }

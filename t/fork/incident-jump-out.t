@@ -21,8 +21,10 @@ each_loop sub {
         my %sources = (
             timer   => sub { $loop->watch_time(after => 0, code => $leaves{$word}) },
             idle    => sub { $loop->later($leaves{$word}) },
-            process => sub { $loop->fork(code => sub { 0 }, on_exit => $leaves{$word}) },
-            signal  => sub { $loop->watch_signal(USR1 => $leaves{$word}); kill USR1 => $$ },
+            process => sub {
+                $loop->fork(code => sub { 0 }, on_exit => $leaves{$word});
+            },
+            signal => sub { $loop->watch_signal(USR1 => $leaves{$word}); kill USR1 => $$ },
         );
         for my $source (sort keys %sources) {
             my ($rounds, $error) = (0);
@@ -33,7 +35,8 @@ each_loop sub {
                 $error = dies { $loop->loop_once(BOUND) while now() };
             }
         WAIT_END:
-            like $error, qr/\A(?:Can't "$word" outside a loop block|Label not found for "$word WAIT"|Can't find label WAIT_END)/,
+            like $error,
+                qr/\A(?:Can't "$word" outside a loop block|Label not found for "$word WAIT"|Can't find label WAIT_END)/,
                 "$word in a callback ($source) is an exception, and goes nowhere";
             $loop->unwatch_signal('USR1');
         }

@@ -37,6 +37,7 @@ each_loop sub {
 };
 
 control 'with IO::Async::Loop::Poll the worker says nothing', ['IO::Async::Loop::Poll'],
-    qr/\Amaster: starting\nmaster: worker ended with 255\n\z/, $program, 'use IO::Async::Loop::Poll; IO::Async::Loop::Poll->new';
+    qr/\Amaster: starting\nmaster: worker ended with 255\n\z/, $program,
+    'use IO::Async::Loop::Poll; IO::Async::Loop::Poll->new';
 
 done_testing;

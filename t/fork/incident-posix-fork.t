@@ -80,16 +80,17 @@ EOP
 
 each_loop sub {
     my ($new, $kind) = @_;
-    my $any = $kind->{is_io_async} ? 'IO::Async::Loop->new' : 'EventLoop::Fork::Loop->new';
+    my $any    = $kind->{is_io_async} ? 'IO::Async::Loop->new' : 'EventLoop::Fork::Loop->new';
     my $result = run_program($program, $kind->{source}, $any);
     is [ @$result{qw(stderr status)} ], [ '', 0 ], 'the server ends without a complaint';
     like $result->{stdout}, qr/\Aclient 0, forked ([0-9]+), ended \1, left none\n\z/,
         'every request is answered, every worker is reaped';
     # Those that are killed last may not be replaced any more.
-    cmp_ok +($result->{stdout} =~ /forked ([0-9]+)/)[0], '>=', 6, 'and replaced';
+    cmp_ok + ($result->{stdout} =~ /forked ([0-9]+)/)[0], '>=', 6, 'and replaced';
 };
 
-control "with perl's fork a worker gets the loop of its master", ['IO::Async::Loop::Poll'], qr/\Athe loop of the master\n\z/, <<'EOP';
+control "with perl's fork a worker gets the loop of its master", ['IO::Async::Loop::Poll'],
+    qr/\Athe loop of the master\n\z/, <<'EOP';
 use strict;
 use IO::Async::Loop;
 use IO::Async::Loop::Poll;

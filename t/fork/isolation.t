@@ -24,7 +24,7 @@ sub meddle {
     my ($loop, $watched, $new) = @_;
     my $in_child = $new->();
     $in_child->watch_io(handle => $watched->{reader}, on_read_ready => sub { });
-    $in_child->watch_io(handle => $watched->{full}, on_write_ready => sub { });
+    $in_child->watch_io(handle => $watched->{full}, on_write_ready  => sub { });
     $in_child->watch_signal(USR1 => sub { });
     $in_child->loop_once(0);
     $in_child->unwatch_io(handle => $watched->{reader}, on_read_ready => 1);
@@ -49,23 +49,30 @@ each_loop sub {
     is epoll_sets(), $before, 'the parent\'s epoll sets are what they were';
     is $watched->works, ForkTest::Watched::ALL, 'everything works in the parent';
 
-    ($done) = in_child($loop, sub { my $in_child = $new->(); my $own = ForkTest::Watched->new($in_child); my $works = $own->works; $own->stop; $works });
+    ($done) = in_child(
+        $loop,
+        sub {
+            my $in_child = $new->();
+            my $own      = ForkTest::Watched->new($in_child);
+            my $works    = $own->works;
+            $own->stop;
+            $works;
+        }
+    );
     is $done, ForkTest::Watched::ALL, 'and in a loop of a child';
 
     my ($sets) = in_child($loop, sub { [ grep { @$_ } values %{ epoll_sets() } ] });
     is $sets, [], 'a child finds no epoll set with anything in it';
 
     # What a raw fork inherits goes on there.
-    my ($raw, $status) = in_raw_child(
-        sub {
-            my $works = $watched->works;
-            $watched->stop;
-            undef $loop;
-            no warnings 'once';
-            undef $IO::Async::Loop::ONE_TRUE_LOOP;
-            return $works;
-        }
-    );
+    my ($raw, $status) = in_raw_child(sub {
+        my $works = $watched->works;
+        $watched->stop;
+        undef $loop;
+        no warnings 'once';
+        undef $IO::Async::Loop::ONE_TRUE_LOOP;
+        return $works;
+    });
     is $raw, ForkTest::Watched::ALL, 'a child of perl\'s own fork goes on with the loop, and destroys it';
     is epoll_sets(), $before, 'the parent\'s epoll sets are what they were';
     is $watched->works, ForkTest::Watched::ALL, 'everything works in the parent';
@@ -94,14 +101,14 @@ each_loop sub {
 
 # Both at once, for a while: each side changes its watches all the time.
 each_loop sub {
-    my ($new) = @_;
+    my ($new)   = @_;
     my $loop    = $new->();
     my $watched = ForkTest::Watched->new($loop);
     my $status;
     for my $raw (0, 1) {
         my $code = sub {
             alarm 2 * BOUND;
-            my $in_child = $raw ? $loop : $new->();
+            my $in_child = $raw ? $loop    : $new->();
             my $own      = $raw ? $watched : ForkTest::Watched->new($in_child);
             my $good     = 1;
             for (1 .. 12) { $good &&= $own->works eq ForkTest::Watched::ALL }
@@ -117,7 +124,9 @@ each_loop sub {
         for (1 .. 12) { $good &&= $watched->works eq ForkTest::Watched::ALL }
         ok $good, 'a parent while its child works' . ($raw ? ' with the inherited loop' : ' with a loop of its own');
         if ($raw) { waitpid $pid, 0; $status = $? }
-        else      { wait_until($loop, sub { defined $status }) }
+        else {
+            wait_until($loop, sub { defined $status });
+        }
         is $status, 0, 'and the child';
         undef $status;
     }
@@ -139,7 +148,7 @@ SKIP: {
         my ($seen) = in_child(
             $loop,
             sub {
-                my $deleted = defined(scalar $epoll->delete($reader)) ? 'deleted' : 'not there';
+                my $deleted  = defined(scalar $epoll->delete($reader)) ? 'deleted' : 'not there';
                 my $in_child = 0;
                 pipe my $own_reader, my $own_writer or die "pipe: $!";
                 my $added = $epoll->add($own_reader, 'in', sub { $in_child++ });
@@ -164,13 +173,24 @@ SKIP: {
         my ($new) = @_;
         my $loop = $new->();
         pipe my $reader, my $writer or die "pipe: $!";
-        my @objects = map { my $epoll = Linux::Epoll->new; $epoll->add($reader, 'in', sub { }); $epoll } 1 .. 3;
+        my @objects = map {
+            my $epoll = Linux::Epoll->new;
+            $epoll->add($reader, 'in', sub { });
+            $epoll
+        } 1 .. 3;
         my @copies = (100, 101, 200);
         POSIX::dup2(fileno $objects[0], $_) or die "dup2: $!" for @copies;
         $loop->loop_once(0);
         my $before = epoll_sets();
-        my ($seen) = in_child($loop, sub { my $sets = epoll_sets(); { full => [ grep { @{ $sets->{$_} } } keys %$sets ], copies => [ map { $sets->{$_} } @copies ] } });
-        is $seen, { full => [], copies => [ ([]) x @copies ] }, 'every number of every epoll object has an empty one in the child';
+        my ($seen) = in_child(
+            $loop,
+            sub {
+                my $sets = epoll_sets();
+                { full => [ grep { @{ $sets->{$_} } } keys %$sets ], copies => [ map { $sets->{$_} } @copies ] };
+            }
+        );
+        is $seen, { full => [], copies => [ ([]) x @copies ] },
+            'every number of every epoll object has an empty one in the child';
         is epoll_sets(), $before, 'in the parent they are what they were';
         POSIX::close($_) for @copies;
     };
@@ -183,7 +203,7 @@ SKIP: {
         my ($new) = @_;
         my $loop = $new->();
         pipe my $reader, my $writer or die "pipe: $!";
-        my $hits = 0;
+        my $hits    = 0;
         my $watcher = EV::io($reader, EV::READ(), sub { sysread $reader, my $byte, 1; $hits++ });
         EV::run(EV::RUN_NOWAIT());
         my ($seen, $status) = in_child(
@@ -192,7 +212,7 @@ SKIP: {
                 pipe my $own_reader, my $own_writer or die "pipe: $!";
                 syswrite $own_writer, 'x';
                 my $own_hits = 0;
-                my $own = EV::io($own_reader, EV::READ(), sub { $own_hits++; EV::break() });
+                my $own      = EV::io($own_reader, EV::READ(), sub { $own_hits++; EV::break() });
                 undef $watcher;
                 EV::run(EV::RUN_ONCE());
                 return $own_hits;

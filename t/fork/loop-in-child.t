@@ -41,7 +41,8 @@ each_loop sub {
         },
         'what the child makes without an opinion is of the kind of the parent';
 
-    my ($other) = in_child($loop, sub { my $in_child = EventLoop::Fork::Loop->new(backend => 'poll'); $in_child->backend });
+    my ($other) =
+        in_child($loop, sub { my $in_child = EventLoop::Fork::Loop->new(backend => 'poll'); $in_child->backend });
     is $other, 'poll', 'it may have an opinion';
     if ($kind->{is_io_async}) {
         no warnings 'once';
@@ -63,7 +64,8 @@ each_loop sub {
             syswrite $writer, 'x';
             $in_child->watch_io(
                 handle        => $reader,
-                on_read_ready => sub { sysread $reader, $got{io}, 1; $in_child->unwatch_io(handle => $reader, on_read_ready => 1) }
+                on_read_ready =>
+                    sub { sysread $reader, $got{io}, 1; $in_child->unwatch_io(handle => $reader, on_read_ready => 1) }
             );
             $in_child->watch_time(after => 0.001, code => sub { $got{timer} = 1 });
             $in_child->watch_idle(when => 'later', code => sub { $got{idle} = 1 });
@@ -84,7 +86,10 @@ each_loop sub {
 sub thrown_by {
     my ($code) = @_;
     return 'nothing' if eval { $code->(); 1 };
-    return ref $@ eq 'EventLoop::Fork::Error' ? join(' ', $@->name, $@->operation, $@->file eq __FILE__ ? 'here' : $@->file) : "$@";
+    return
+        ref $@ eq 'EventLoop::Fork::Error'
+        ? join(' ', $@->name, $@->operation, $@->file eq __FILE__ ? 'here' : $@->file)
+        : "$@";
 }
 
 each_loop sub {
@@ -94,10 +99,13 @@ each_loop sub {
     my @called;
     $loop->watch_io(handle => $reader, on_read_ready => sub { push @called, 'io' });
     my $timer = $loop->watch_time(after => 3600, code => sub { push @called, 'timer' });
-    my $due   = $loop->watch_time(after => 0, code => sub { push @called, 'due timer' });
+    my $due   = $loop->watch_time(after => 0, code    => sub { push @called, 'due timer' });
     my $idle  = $loop->watch_idle(when => 'later', code => sub { push @called, 'idle' });
     $loop->watch_signal(USR1 => sub { push @called, 'signal' });
-    my $sibling = $loop->fork(code => sub { alarm 2 * BOUND; sysread $reader, my $byte, 1; 0 }, on_exit => sub { push @called, 'exit' });
+    my $sibling = $loop->fork(
+        code    => sub { alarm 2 * BOUND; sysread $reader, my $byte, 1; 0 },
+        on_exit => sub { push @called, 'exit' }
+    );
 
     my ($seen) = in_child(
         $loop,
@@ -106,18 +114,36 @@ each_loop sub {
             defined $pid or die "fork: $!";
             POSIX::_exit(0) unless $pid;
             my %thrown = (
-                watch_io      => thrown_by(sub { $loop->watch_io(handle => $writer, on_write_ready => sub { }) }),
-                watch_io_more => thrown_by(sub { $loop->watch_io(handle => $reader, on_hangup => sub { }) }),
-                watch_time    => thrown_by(sub { $loop->watch_time(after => 0, code => sub { }) }),
-                watch_idle    => thrown_by(sub { $loop->watch_idle(when => 'later', code => sub { }) }),
-                later         => thrown_by(sub { $loop->later(sub { }) }),
-                watch_signal  => thrown_by(sub { $loop->watch_signal(USR2 => sub { }) }),
-                watch_again   => thrown_by(sub { $loop->watch_signal(USR1 => sub { }) }),
-                watch_process => thrown_by(sub { $loop->watch_process($pid => sub { }) }),
-                fork          => thrown_by(sub { $loop->fork(code => sub { 0 }) }),
-                loop_once     => thrown_by(sub { $loop->loop_once(0) }),
-                run           => thrown_by(sub { $loop->run }),
-                post_fork     => thrown_by(sub { $loop->post_fork }),
+                watch_io => thrown_by(sub {
+                    $loop->watch_io(handle => $writer, on_write_ready => sub { });
+                }),
+                watch_io_more => thrown_by(sub {
+                    $loop->watch_io(handle => $reader, on_hangup => sub { });
+                }),
+                watch_time => thrown_by(sub {
+                    $loop->watch_time(after => 0, code => sub { });
+                }),
+                watch_idle => thrown_by(sub {
+                    $loop->watch_idle(when => 'later', code => sub { });
+                }),
+                later => thrown_by(sub {
+                    $loop->later(sub { });
+                }),
+                watch_signal => thrown_by(sub {
+                    $loop->watch_signal(USR2 => sub { });
+                }),
+                watch_again => thrown_by(sub {
+                    $loop->watch_signal(USR1 => sub { });
+                }),
+                watch_process => thrown_by(sub {
+                    $loop->watch_process($pid => sub { });
+                }),
+                fork => thrown_by(sub {
+                    $loop->fork(code => sub { 0 });
+                }),
+                loop_once => thrown_by(sub { $loop->loop_once(0) }),
+                run       => thrown_by(sub { $loop->run }),
+                post_fork => thrown_by(sub { $loop->post_fork }),
             );
             my %silent = (
                 unwatch_io      => thrown_by(sub { $loop->unwatch_io(handle => $reader, on_read_ready => 1) }),
@@ -142,8 +168,15 @@ each_loop sub {
 
     syswrite $writer, 'xx';
     kill USR1 => $$;
-    wait_until($loop, sub { 5 <= keys %{ { map { $_ => 1 } @called } } });
-    is { map { $_ => 1 } @called }, { map { $_ => 1 } 'io', 'due timer', 'idle', 'signal', 'exit' },
+    wait_until(
+        $loop,
+        sub {
+            5 <= keys %{ { map { $_ => 1 } @called } };
+        }
+    );
+    is {
+        map { $_ => 1 } @called
+    }, { map { $_ => 1 } 'io', 'due timer', 'idle', 'signal', 'exit' },
         'in the parent all is as it was';
     $loop->unwatch_io(handle => $reader, on_read_ready => 1);
     $loop->unwatch_signal('USR1');
@@ -188,7 +221,16 @@ each_loop sub {
     my ($loop, $second) = ($new->(), EventLoop::Fork::Loop->new(backend => 'poll'));
     my $fired = 0;
     $second->watch_time(after => 0, code => sub { $fired++ });
-    my ($seen) = in_child($loop, sub { [ map { my $one = $_; thrown_by(sub { $one->loop_once(0) }) } $loop, $second ] });
+    my ($seen) = in_child(
+        $loop,
+        sub { [
+            map {
+                my $one = $_;
+                thrown_by(sub { $one->loop_once(0) })
+            } $loop,
+            $second
+        ] }
+    );
     is $seen, [ ('EVF_EABANDONED loop_once here') x 2 ], 'every loop of the parent is out of use in the child';
     $second->loop_once(0);
     is $fired, 1, 'but not in the parent';

@@ -84,7 +84,10 @@ EOP
 
 each_loop sub {
     my ($new, $kind) = @_;
-    my $result = run_program($program, { through => sub { ('sh', '-c', 'ulimit -n 48; exec "$@"', 'sh', @_) } }, $kind->{source});
+    my $result = run_program(
+        $program, { through => sub { ('sh', '-c', 'ulimit -n 48; exec "$@"', 'sh', @_) } },
+        $kind->{source}
+    );
     my %said = $result->{stdout} =~ /^(\w+) (.*)$/mg;
     my $five = '1:1 2:1 3:1 4:1 5:1 77';
     is $said{none}, $five, 'each status arrives once when no descriptor is free';

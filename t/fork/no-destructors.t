@@ -87,7 +87,7 @@ sub said_by {
     return [ sort $part =~ /^$who: (.*)$/mg ];
 }
 
-my @of_forks   = sort map { "destructor of $_ of the parent" } 'argument', 'captured lexical', 'element of a list',
+my @of_forks = sort map { "destructor of $_ of the parent" } 'argument', 'captured lexical', 'element of a list',
     'lexical of a sub', 'localised value', 'loop variable';
 my @of_program = sort 'END block', 'END block of a string', map { "destructor of $_ of the parent" } 'callback',
     'file-wide lexical', 'global', 'global hash', 'tie';
@@ -97,10 +97,10 @@ each_loop sub {
     my $result = run_program($program, $kind->{source}, @ends);
     for my $mark (map { ($_, "$_, in a callback of a nested run") } @ends) {
         my ($end) = split /,/, $mark;
-        is said_by(child => $result->{stdout}, $mark), $own{$end} || [], "a child that $mark";
+        is said_by(child  => $result->{stdout}, $mark), $own{$end} || [], "a child that $mark";
         is said_by(parent => $result->{stdout}, $mark), \@of_forks, 'everything is destroyed in the parent, once';
     }
-    is said_by(child => $result->{stdout}, 'end of the program'), [], 'at the end of the program no child is left';
+    is said_by(child  => $result->{stdout}, 'end of the program'), [], 'at the end of the program no child is left';
     is said_by(parent => $result->{stdout}, 'end of the program'), \@of_program, 'and the rest is destroyed, once';
     is [ $result->{status}, $result->{stderr} ], [ 0, '' ], 'without a complaint';
 };

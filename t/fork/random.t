@@ -19,15 +19,33 @@ each_loop sub {
     my $loop = $new->();
     rand;    # perl seeds at the first one
 
-    my @drawn = map { my ($seen) = in_child($loop, sub { rand }); $seen } 1 .. $siblings;
-    my $own   = rand;
+    my @drawn = map {
+        my ($seen) = in_child($loop, sub { rand });
+        $seen
+    } 1 .. $siblings;
+    my $own = rand;
     ok differ(@drawn, $own), 'siblings and parent draw different numbers';
 
-    my @drawn_and_made = map { my ($seen) = in_child($loop, sub { rand; my ($in) = in_child($new->(), sub { rand }); $in }); $seen }
-        1 .. $siblings;
+    my @drawn_and_made = map {
+        my ($seen) = in_child(
+            $loop,
+            sub {
+                rand;
+                my ($in) = in_child($new->(), sub { rand });
+                $in;
+            }
+        );
+        $seen
+    } 1 .. $siblings;
     ok differ(@drawn_and_made, @drawn), 'so do their children';
 
-    ($own, my @kept) = (undef, map { my ($seen) = in_child($loop, sub { rand }, keep_srand => 1); $seen } 1 .. $siblings);
+    ($own, my @kept) = (
+        undef,
+        map {
+            my ($seen) = in_child($loop, sub { rand }, keep_srand => 1);
+            $seen
+        } 1 .. $siblings
+    );
     $own = rand;
     is \@kept, [ ($own) x $siblings ], 'with keep_srand they draw what the parent draws next';
 
@@ -39,12 +57,25 @@ each_loop sub {
     my ($same)  = in_child($loop, sub { rand }, keep_srand => 1);
     isnt $fresh, $sequence[1], 'a seed of the program is not passed on';
     is $same, $sequence[1], 'but with keep_srand';
-    is [ map { rand } 2 .. 4 ], [ @sequence[1 .. 3] ], 'the sequence of the parent goes on as if nothing had forked';
+    is [ map { rand } 2 .. 4 ], [ @sequence[ 1 .. 3 ] ], 'the sequence of the parent goes on as if nothing had forked';
 
-    my ($seeded) = in_child($loop, sub { srand 42; [ map { rand } 1 .. 4 ] });
+    my ($seeded) = in_child(
+        $loop,
+        sub {
+            srand 42;
+            [ map { rand } 1 .. 4 ];
+        }
+    );
     is $seeded, \@sequence, 'a child may set a seed';
 
-    my @shuffled = map { (in_child($loop, sub { join ',', map { int rand 1000 } 1 .. 20 }))[0] } 1 .. $siblings;
+    my @shuffled = map {
+        (in_child(
+            $loop,
+            sub {
+                join ',', map { int rand 1000 } 1 .. 20;
+            }
+        ))[0]
+    } 1 .. $siblings;
     ok differ(@shuffled), 'and sequences differ, not only the first number';
 };
 

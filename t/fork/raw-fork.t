@@ -15,18 +15,21 @@ sub thrown_by {
 }
 
 each_loop sub {
-    my ($new) = @_;
+    my ($new)   = @_;
     my $loop    = $new->();
     my $watched = ForkTest::Watched->new($loop);
     my ($seen, $status) = in_raw_child(sub { [ map { $watched->works } 1 .. 3 ] });
     is [ $seen, $status ], [ [ (ForkTest::Watched::ALL) x 3 ], 0 ], 'everything works in a child';
     is $watched->works, ForkTest::Watched::ALL, 'then in the parent';
 
-    ($seen) = in_raw_child(sub { $loop->post_fork; my $first = $watched->works; $loop->post_fork; [ $first, $watched->works ] });
+    ($seen) = in_raw_child(
+        sub { $loop->post_fork; my $first = $watched->works; $loop->post_fork; [ $first, $watched->works ] });
     is $seen, [ (ForkTest::Watched::ALL) x 2 ], 'after post_fork, too';
 
-    ($seen) = in_raw_child(sub { [ $watched->works, in_raw_child(sub { [ $watched->works, in_raw_child(sub { $watched->works }) ] }) ] });
-    is $seen, [ ForkTest::Watched::ALL, [ ForkTest::Watched::ALL, ForkTest::Watched::ALL, 0 ], 0 ], 'in the third generation';
+    ($seen) = in_raw_child(
+        sub { [ $watched->works, in_raw_child(sub { [ $watched->works, in_raw_child(sub { $watched->works }) ] }) ] });
+    is $seen, [ ForkTest::Watched::ALL, [ ForkTest::Watched::ALL, ForkTest::Watched::ALL, 0 ], 0 ],
+        'in the third generation';
 
     my $pid = open my $from_child, '-|';
     defined $pid or die "fork: $!";
@@ -38,7 +41,9 @@ each_loop sub {
     is slurp($from_child), ForkTest::Watched::ALL, 'in a child of open';
     close $from_child;
 
-    ($seen) = in_raw_child(sub { (in_raw_child(sub { $watched->works }))[0] });
+    ($seen) = in_raw_child(sub {
+        (in_raw_child(sub { $watched->works }))[0];
+    });
     is $seen, ForkTest::Watched::ALL, 'in the second one, of a child that did not use the loop';
     is $watched->works, ForkTest::Watched::ALL, 'and in the parent again';
     $watched->stop;
@@ -50,9 +55,9 @@ each_loop sub {
     my $loop = $new->();
     my %called;
     my $start = now();
-    $loop->watch_time(after => 0.05, code => sub { $called{'in time'} = now() - $start >= 0.05 });
-    $loop->watch_time(at => $loop->time + 0.05, code => sub { $called{'at a time'} = 1 });
-    $loop->watch_time(after => 0, code => sub { $called{due} = 1 });
+    $loop->watch_time(after => 0.05, code               => sub { $called{'in time'}   = now() - $start >= 0.05 });
+    $loop->watch_time(at    => $loop->time + 0.05, code => sub { $called{'at a time'} = 1 });
+    $loop->watch_time(after => 0, code                  => sub { $called{due}         = 1 });
     my $stopped = $loop->watch_time(after => 0, code => sub { $called{stopped} = 1 });
     $loop->later(sub { $called{later} = 1 });
     $loop->watch_signal(USR1 => sub { $called{signal} = 1 });
@@ -63,7 +68,8 @@ each_loop sub {
         return \%called;
     };
     my ($seen) = in_raw_child($run);
-    is $seen, { due => 1, later => 1, 'in time' => 1, 'at a time' => 1 }, 'timers and idles keep; a signal of the parent is not the child\'s';
+    is $seen, { due => 1, later => 1, 'in time' => 1, 'at a time' => 1 },
+        'timers and idles keep; a signal of the parent is not the child\'s';
     is $run->(), { %$seen, signal => 1 }, 'but the parent\'s';
     $loop->unwatch_signal('USR1');
 };
@@ -76,20 +82,23 @@ each_loop sub {
         my ($calls, $status) = (0);
         pipe my $gate, my $door or die "pipe: $!";
         my $sibling = $loop->fork(
-            code    => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 3 },
+            code => sub { alarm 2 * BOUND; close $door; sysread $gate, my $byte, 1; 3 },
             on_exit => sub { $calls++; $status = $_[1] },
         );
-        my ($seen) = in_raw_child(
-            sub {
-                close $door;
-                my %seen = (watch => thrown_by(sub { $loop->watch_process($sibling => sub { }) }));
-                my ($own) = in_child($loop, sub { 'own' });
-                $loop->loop_once(0) for 1 .. 3;
-                $loop->unwatch_process($sibling);
-                return { %seen, own => $own, calls => $calls };
-            }
-        );
-        is $seen, { watch => 'EVF_ECHILD', own => 'own', calls => 0 }, 'the children of the parent are not the child\'s';
+        my ($seen) = in_raw_child(sub {
+            close $door;
+            my %seen = (
+                watch => thrown_by(sub {
+                    $loop->watch_process($sibling => sub { });
+                })
+            );
+            my ($own) = in_child($loop, sub { 'own' });
+            $loop->loop_once(0) for 1 .. 3;
+            $loop->unwatch_process($sibling);
+            return { %seen, own => $own, calls => $calls };
+        });
+        is $seen, { watch => 'EVF_ECHILD', own => 'own', calls => 0 },
+            'the children of the parent are not the child\'s';
         close $door;
         wait_until($loop, sub { $calls });
         is [ $calls, $status ], [ 1, 3 << 8 ], 'but the parent\'s' . ($use_pidfd ? '' : ', without a pidfd, too');
@@ -99,7 +108,7 @@ each_loop sub {
 
 # From a callback: both processes come back into the running loop.
 each_loop sub {
-    my ($new) = @_;
+    my ($new)   = @_;
     my $loop    = $new->();
     my $watched = ForkTest::Watched->new($loop);
     my ($pid, @order);
@@ -171,7 +180,11 @@ EOP
 each_loop sub {
     my ($new, $kind) = @_;
     my $result = run_program($program, $kind->{source});
-    is $result, { stdout => join('', map { "$_: " . ForkTest::Watched::ALL . "\n" } qw(exit die destroy)), stderr => '', status => 0 },
+    is $result,
+        {
+        stdout => join('', map { "$_: " . ForkTest::Watched::ALL . "\n" } qw(exit die destroy)), stderr => '',
+        status => 0
+        },
         'children that only end';
 };
 

@@ -46,7 +46,10 @@ each_loop sub {
         wait_until($loop, sub { @got });
         is \@got, [ $pid, -1 ], "one that is gone$how";
 
-        ok !eval { $loop->watch_process($$ => sub { }); 1 }, 'a process that is no child is refused still';
+        ok !eval {
+            $loop->watch_process($$ => sub { });
+            1;
+        }, 'a process that is no child is refused still';
         is $SIG{CHLD}, 'IGNORE', 'SIGCHLD stays ignored';
         if (my $state = signal_state()) {
             ok scalar(grep { $_ eq 'CHLD' } @{ $state->{ignored} }), 'for the kernel, too';
@@ -71,7 +74,8 @@ each_loop sub {
         is slurp($reader), 'IGNORE came', "it stays so in a child, and callbacks come there$how";
         EventLoop::Fork::Loop::_use_pidfd(1);
     }
-}, best => 1;
+    },
+    best => 1;
 
 # A program that has its own handler for SIGCHLD.
 each_loop sub {
@@ -86,13 +90,16 @@ each_loop sub {
         my $start = now();
         $loop->fork(code => sub { 7 }, on_exit => sub { $status = $_[1] });
         wait_until($loop, sub { defined $status && $handled });
-        is [ $status, $handled ], [ 7 << 8, 1 ], 'a handler of the program is called, too' . ($use_pidfd ? '' : ', without pidfds');
+        is [ $status, $handled ], [ 7 << 8, 1 ],
+            'a handler of the program is called, too' . ($use_pidfd ? '' : ', without pidfds');
         cmp_ok now() - $start, '<', PROMPT, 'both at once';
         ref_is $SIG{CHLD}, $handler, 'and stays';
 
         # One that takes all there is, as many programs do.
         my @taken;
-        $SIG{CHLD} = sub { while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) { push @taken, $? } };
+        $SIG{CHLD} = sub {
+            while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) { push @taken, $? }
+        };
         undef $status;
         $loop->fork(code => sub { 7 }, on_exit => sub { $status = $_[1] });
         wait_until($loop, sub { defined $status });

@@ -30,11 +30,13 @@ sub catch_them {
 my @caught = qw(USR1 USR2 HUP QUIT TTIN TTOU);
 
 # What %SIG says of a signal, with code as a word.
-sub in_perl { return { map { $_ => ref $SIG{$_} ? 'code' : $SIG{$_} } @_ } }
+sub in_perl {
+    return { map { $_ => ref $SIG{$_} ? 'code' : $SIG{$_} } @_ };
+}
 
 each_loop sub {
     my ($new) = @_;
-    local @SIG{@caught, 'WINCH', 'TERM'};
+    local @SIG{ @caught, 'WINCH', 'TERM' };
     my $loop = $new->();
     catch_them();
     $loop->watch_signal(TERM => sub { push @ran, 'watched TERM' });
@@ -44,11 +46,11 @@ each_loop sub {
     is $seen->{perl}, { (map { $_ => 'DEFAULT' } @caught, 'TERM'), WINCH => 'IGNORE' },
         'handlers by code, name, glob, sigaction and a watch are gone from %SIG; IGNORE stays';
     if ($state) {
-        is $seen->{kernel}{caught},  [],                'the kernel knows of no handler';
+        is $seen->{kernel}{caught}, [], 'the kernel knows of no handler';
         is $seen->{kernel}{ignored}, $state->{ignored}, 'what was ignored is';
     }
 
-    for my $name (@caught[0 .. 3], 'TERM') {
+    for my $name (@caught[ 0 .. 3 ], 'TERM') {
         my ($returned, $status) = in_child($loop, sub { kill $name => $$; 'survived' });
         is [ $returned, $status & 127 ], [ undef, POSIX->can("SIG$name")->() ], "$name ends the child";
     }
@@ -60,15 +62,18 @@ each_loop sub {
     @ran = ();
     kill $_ => $$ for @caught, 'TERM';
     wait_until($loop, sub { @ran == @caught + 1 });
-    is [sort @ran],
-        [sort 'code USR1', 'named USR2', 'named HUP', 'glob QUIT', 'sigaction TTIN', 'sigaction TTOU', 'watched TERM'],
+    is [ sort @ran ],
+        [
+        sort 'code USR1', 'named USR2', 'named HUP', 'glob QUIT', 'sigaction TTIN', 'sigaction TTOU',
+        'watched TERM'
+        ],
         'and they run';
     $loop->unwatch_signal('TERM');
 };
 
 each_loop sub {
     my ($new) = @_;
-    local @SIG{@caught, 'WINCH', 'TERM', 'INT'};
+    local @SIG{ @caught, 'WINCH', 'TERM', 'INT' };
     my $loop = $new->();
     catch_them();
     $SIG{INT} = sub { push @ran, 'before the watch' };
@@ -84,7 +89,8 @@ each_loop sub {
     );
     is $seen,
         [
-        sort('code USR1', 'named USR2', 'named HUP', 'glob QUIT', 'sigaction TTIN', 'sigaction TTOU', 'before the watch'),
+        sort('code USR1', 'named USR2', 'named HUP', 'glob QUIT', 'sigaction TTIN', 'sigaction TTOU',
+            'before the watch'),
         { WINCH => 'IGNORE', TERM => 'DEFAULT' }
         ],
         'keep_signals keeps the handlers; a watch of the parent is none';
@@ -105,14 +111,15 @@ each_loop sub {
             $SIG{INT} = sub { push @got, 'handler' };
             kill $_ => $$ for qw(HUP USR1 INT);
             wait_until($in_child, sub { @got == 3 });
-            return [sort @got];
+            return [ sort @got ];
         }
     );
     is $seen, [qw(handler watched watched)], 'the child can watch and catch anew';
     $loop->unwatch_signal('HUP');
 };
 
-control 'a handler by name survives in a child of IO::Async::Loop::Poll', ['IO::Async::Loop::Poll'], qr/\Amain::named\n\z/,
+control 'a handler by name survives in a child of IO::Async::Loop::Poll', ['IO::Async::Loop::Poll'],
+    qr/\Amain::named\n\z/,
     <<'EOP';
 use strict;
 use IO::Async::Loop::Poll;

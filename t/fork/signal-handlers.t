@@ -14,6 +14,7 @@ sub named_handler { return ran('named') }
 
 # A process that sends this one a signal each time it is asked: when we sleep, or at once, wherever we are then.
 {
+
     package Sender;
 
     sub new {
@@ -34,11 +35,13 @@ sub named_handler { return ran('named') }
         return bless { pid => $pid, writer => $writer }, $class;
     }
     sub order { my ($self, $when) = @_; return syswrite $self->{writer}, $when }
-    sub end   { my ($self) = @_; close $self->{writer}; waitpid $self->{pid}, 0; return }
+    sub end { my ($self) = @_; close $self->{writer}; waitpid $self->{pid}, 0; return }
 }
 
 my %handlers = (
-    code      => sub { $SIG{USR1} = sub { ran('code') } },
+    code => sub {
+        $SIG{USR1} = sub { ran('code') }
+    },
     name      => sub { $SIG{USR1} = 'main::named_handler' },
     sigaction => sub {
         my $action = POSIX::SigAction->new(sub { ran('sigaction') }, POSIX::SigSet->new, 0);
@@ -48,7 +51,7 @@ my %handlers = (
 );
 
 each_loop sub {
-    my ($new) = @_;
+    my ($new)  = @_;
     my $sender = Sender->new;
     my $loop   = $new->();
     for my $kind (sort keys %handlers) {
@@ -85,7 +88,8 @@ each_loop sub {
 
     $SIG{USR1} = sub { die "from the handler\n" };
     $start = now();
-    is dies { $sender->order('s'); $loop->loop_once(BOUND) while now() - $start < BOUND }, "from the handler\n", 'one that dies leaves the wait';
+    is dies { $sender->order('s'); $loop->loop_once(BOUND) while now() - $start < BOUND }, "from the handler\n",
+        'one that dies leaves the wait';
     cmp_ok now() - $start, '<', PROMPT, 'at once';
     my $fired = 0;
     $loop->watch_time(after => 0, code => sub { $fired++ });
@@ -94,7 +98,9 @@ each_loop sub {
 
     my $timed = 0;
     @ran = ();
-    $SIG{USR1} = sub { $loop->watch_time(after => 0, code => sub { $timed++ }) };
+    $SIG{USR1} = sub {
+        $loop->watch_time(after => 0, code => sub { $timed++ });
+    };
     $sender->order('s');
     $start = now();
     $loop->loop_once(BOUND) until $timed || now() - $start >= BOUND;
@@ -106,8 +112,8 @@ each_loop sub {
 
 # Saved, replaced and restored around a fork, as servers do, while the loop watches the signal.
 each_loop sub {
-    my ($new) = @_;
-    my $loop = $new->();
+    my ($new)  = @_;
+    my $loop   = $new->();
     my $called = 0;
     $loop->watch_signal(INT => sub { $called++ });
     is ref $SIG{INT}, 'CODE', 'a watched signal is to be seen in %SIG';

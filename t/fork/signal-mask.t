@@ -10,7 +10,9 @@ use Test2::V0;
 
 signal_state() or skip_all 'the system does not tell the signal mask of a process';
 
-my $sees = sub { +{ itself => signal_state()->{blocked}, executed => signal_state(scalar `cat /proc/self/status`)->{blocked} } };
+my $sees = sub {
+    +{ itself => signal_state()->{blocked}, executed => signal_state(scalar `cat /proc/self/status`)->{blocked} };
+};
 
 # Runs the code with signals blocked.
 sub with_blocked {
@@ -33,7 +35,7 @@ each_loop sub {
     is signal_state()->{blocked}, [], 'nor in the parent';
 
     with_blocked(
-        [POSIX::SIGUSR2, POSIX::SIGHUP],
+        [ POSIX::SIGUSR2, POSIX::SIGHUP ],
         sub {
             my ($seen) = in_child($loop, $sees);
             is $seen, { itself => [qw(HUP USR2)], executed => [qw(HUP USR2)] }, 'what the program has blocked stays so';
@@ -45,7 +47,8 @@ each_loop sub {
     $loop->watch_signal(USR1 => sub { ($from_callback) = in_child($loop, $sees) });
     kill USR1 => $$;
     wait_until($loop, sub { $from_callback });
-    is $from_callback, { itself => [], executed => [] }, 'none is blocked in a child forked by the callback of a signal';
+    is $from_callback, { itself => [], executed => [] },
+        'none is blocked in a child forked by the callback of a signal';
 
     # perl blocks a signal while its handler runs. The child never leaves that handler.
     my $from_handler;
@@ -65,7 +68,7 @@ each_loop sub {
     pipe my $reader, my $writer or die "pipe: $!";
     my $status;
     my $pid = $loop->fork(
-        code => sub { alarm 2 * BOUND; close $writer; sysread $reader, my $byte, 1; 0 },
+        code    => sub { alarm 2 * BOUND; close $writer; sysread $reader, my $byte, 1; 0 },
         on_exit => sub { $status = $_[1] },
     );
     kill TERM => $pid;

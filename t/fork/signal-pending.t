@@ -18,8 +18,8 @@ for my $keep_signals (0, 1) {
         pipe my $reader, my $writer or die "pipe: $!";
         my ($status, $ran_before);
         my @options = (
-            code    => sub { $ran_before = $ran; 1 for 1 .. 10; syswrite $writer, "$ran_before $ran"; 0 },
-            on_exit => sub { $status = $_[1] },
+            code         => sub { $ran_before = $ran; 1 for 1 .. 10; syswrite $writer, "$ran_before $ran"; 0 },
+            on_exit      => sub { $status     = $_[1] },
             keep_signals => $keep_signals,
         );
         $ran = 0;
@@ -38,10 +38,15 @@ for my $keep_signals (0, 1) {
 }
 
 each_loop sub {
-    my ($new) = @_;
-    my $loop = $new->();
+    my ($new)  = @_;
+    my $loop   = $new->();
     my %called = (USR1 => 0, USR2 => 0);
-    $loop->watch_signal($_ => do { my $name = $_; sub { $called{$name}++ } }) for qw(USR1 USR2);
+    $loop->watch_signal(
+        $_ => do {
+            my $name = $_;
+            sub { $called{$name}++ }
+        }
+    ) for qw(USR1 USR2);
 
     my $child = sub {
         my $in_child = $new->();

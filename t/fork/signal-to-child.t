@@ -9,7 +9,7 @@ use Test2::V0;
 
 # The fork takes its time; the signals hit all of it.
 sub send_to_fresh_children {
-    my ($loop, $count) = @_;
+    my ($loop, $count)         = @_;
     my ($in_parent, %statuses) = (0);
     $loop->watch_signal(USR1 => sub { $in_parent++ });
     for (1 .. $count) {
@@ -47,7 +47,7 @@ each_loop sub {
         $loop,
         sub {
             my $in_child = $new->();
-            my %got = (USR1 => 0, USR2 => 0);
+            my %got      = (USR1 => 0, USR2 => 0);
             $in_child->watch_signal(USR1 => sub { $got{USR1}++ });
             $SIG{USR2} = sub { $got{USR2}++ };
             for my $count (1 .. 20) {
@@ -63,7 +63,8 @@ each_loop sub {
 };
 
 for my $class (qw(IO::Async::Loop::Poll IO::Async::Loop::Select)) {
-    control "$class calls the parent for signals that were sent to fresh children", [$class], qr/\A[1-9][0-9]* phantoms\n\z/,
+    control "$class calls the parent for signals that were sent to fresh children", [$class],
+        qr/\A[1-9][0-9]* phantoms\n\z/,
         <<'EOP', $class;
 use strict;
 use IO::Async::Loop;

@@ -7,7 +7,9 @@ use lib 't/lib';
 use ForkTest;
 use Test2::V0;
 
-has_module($_) or skip_all "$_ is not installed" for qw(IO::Async::Loop IO::Async::Process IO::Async::Function IO::Async::Routine);
+has_module($_)
+    or skip_all "$_ is not installed"
+    for qw(IO::Async::Loop IO::Async::Process IO::Async::Function IO::Async::Routine);
 require IO::Async::Channel;
 
 my @child_of_perl = ($^X, '-e');
@@ -56,12 +58,15 @@ each_loop sub {
         my $state = signal_state($output);
         # A memory checker catches signals in every program.
         my $own = signal_state(scalar `cat /proc/self/status`)->{caught};
-        is [ $code, $state->{blocked}, $state->{caught} ], [ 0, [], $own ], 'an executed program has no signal blocked, none caught';
+        is [ $code, $state->{blocked}, $state->{caught} ], [ 0, [], $own ],
+            'an executed program has no signal blocked, none caught';
         # perl lets what it executes have SIGFPE back.
-        is $state->{ignored}, [ grep { $_ ne 'FPE' } @{ signal_state()->{ignored} } ], 'and ignored what its parent ignores';
+        is $state->{ignored}, [ grep { $_ ne 'FPE' } @{ signal_state()->{ignored} } ],
+            'and ignored what its parent ignores';
     }
-    ($code, $output) = $loop->run_process(command => [ 'sh', '-c', 'ls /proc/self/fd' ], capture => [qw(exitcode stdout)])->get;
-    SKIP: {
+    ($code, $output) =
+        $loop->run_process(command => [ 'sh', '-c', 'ls /proc/self/fd' ], capture => [qw(exitcode stdout)])->get;
+SKIP: {
         skip 'there is no /proc', 1 if $code;
         is [ grep { $_ > 3 } split ' ', $output ], [], 'nor a descriptor but its own';
     }
@@ -93,8 +98,8 @@ each_loop sub {
 
     my ($finished, $text);
     my $process = $loop->open_process(
-        command   => [ @child_of_perl, '$| = 1; print "ready\n"; sleep 60' ],
-        stdout    => {
+        command => [ @child_of_perl, '$| = 1; print "ready\n"; sleep 60' ],
+        stdout  => {
             on_read => sub {
                 my ($stream, $buffer) = @_;
                 $text = $1 if $$buffer =~ s/\A(.*)\n//;
@@ -140,7 +145,8 @@ each_loop sub {
         max_workers => 3,
     );
     $loop->add($function);
-    is [ map { $_->get } map { $function->call(args => [$_]) } 1 .. 6 ], [ map { $_ * $_ } 1 .. 6 ], 'IO::Async::Function';
+    is [ map { $_->get } map { $function->call(args => [$_]) } 1 .. 6 ], [ map { $_ * $_ } 1 .. 6 ],
+        'IO::Async::Function';
     like dies { $function->call(args => [7])->get }, qr/\Aodd: 7\n?\z/, 'which dies';
     is $function->call(args => [8])->get, $kind->{class}, 'which makes a loop';
     my @futures = map { $function->call(args => [$_]) } 11 .. 30;
@@ -159,7 +165,7 @@ sub children_running {
 
 each_loop sub {
     my ($new) = @_;
-    my $loop    = $new->();
+    my $loop = $new->();
     my ($in, $out) = (IO::Async::Channel->new, IO::Async::Channel->new);
     my $returned;
     my $routine = IO::Async::Routine->new(
@@ -183,7 +189,8 @@ each_loop sub {
     $loop->remove($routine);
 }, io_async => 1;
 
-control 'what a child of IO::Async::Loop::Epoll executes has signals blocked', ['IO::Async::Loop::Epoll'], qr/\ATERM\n\z/, <<'EOP';
+control 'what a child of IO::Async::Loop::Epoll executes has signals blocked', ['IO::Async::Loop::Epoll'],
+    qr/\ATERM\n\z/, <<'EOP';
 use strict;
 use ForkTest;
 use IO::Async::Loop::Epoll;

@@ -28,7 +28,13 @@ is fork_and_wait(), 3, 'one thread: a child';
 is \@warnings, [], 'and no word of threads';
 
 my $queue  = Thread::Queue->new;
-my $thread = threads->create(sub { $queue->dequeue; return eval { $loop->later(sub { }); 1 } ? 'usable' : "$@" });
+my $thread = threads->create(sub {
+    $queue->dequeue;
+    return eval {
+        $loop->later(sub { });
+        1;
+    } ? 'usable' : "$@";
+});
 is fork_and_wait(), 3, 'two threads: a child';
 like \@warnings, [qr/\AEventLoop::Fork: fork with 2 threads; the child has only this one: \d+ \(\S+\) \d+ \(\S+\)\n\z/],
     'the number and the names are said';
@@ -36,7 +42,8 @@ is fork_and_wait(), 3, 'another child';
 is scalar @warnings, 1, 'and nothing more';
 
 $queue->enqueue(1);
-like $thread->join, qr/later: the loop belongs to another thread/, 'the copy of the loop in the thread is an empty shell';
+like $thread->join, qr/later: the loop belongs to another thread/,
+    'the copy of the loop in the thread is an empty shell';
 is fork_and_wait(), 3, 'the loop itself goes on';
 is scalar @warnings, 1, 'without the thread there is nothing to warn of';
 

@@ -308,12 +308,22 @@ subtest 'memory' => sub {
 
 # No name is left out, and none of ours, nor of what we import, is among them.
 each_fork 'every method throws' => sub {
-    my ($run) = @_;
+    my ($run)  = @_;
     my $client = Client->new;
     my $guard  = guard($client, sub { EventLoop::Fork::Guard->poison($_[0]) });
-    my @names  = qw(anything has take take_handle take_hash complain blessed refaddr reftype forget throw_for _throw _description new);
-    my $class  = ref $client;
-    is $run->(sub { refusal($class, map { my $name = $_; ($name => sub { $client->$name }) } @names) }), {}, "@names";
+    my @names =
+        qw(anything has take take_handle take_hash complain blessed refaddr reftype forget throw_for _throw _description new);
+    my $class = ref $client;
+    is $run->(sub {
+        refusal(
+            $class,
+            map {
+                my $name = $_;
+                ($name => sub { $client->$name })
+            } @names
+        );
+        }),
+        {}, "@names";
 };
 
 done_testing;

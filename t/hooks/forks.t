@@ -9,6 +9,7 @@ use Test2::V0;
 
 # Compiled before the product is loaded.
 my ($early_fork, $early_open, $early_command);
+
 BEGIN {
     $early_fork    = sub { return fork };
     $early_open    = sub { return open $_[0], '-|' };
@@ -58,10 +59,10 @@ for my $time (qw(first second)) {
 }
 
 my %opens = (
-    'open F, "-|"'        => sub { return open $_[0], '-|' },
-    'open F, " -|  "'     => sub { return open $_[0], ' -|  ' },
-    'open F, "- |"'       => sub { return open $_[0], '- |' },
-    'open F, "-|", "-"'   => sub { return open $_[0], '-|', '-' },
+    'open F, "-|"'           => sub { return open $_[0], '-|' },
+    'open F, " -|  "'        => sub { return open $_[0], ' -|  ' },
+    'open F, "- |"'          => sub { return open $_[0], '- |' },
+    'open F, "-|", "-"'      => sub { return open $_[0], '-|', '-' },
     'open F, "-|:utf8", "-"' => sub { return open $_[0], '-|:utf8', '-' },
 );
 for my $name (sort keys %opens) {
@@ -107,18 +108,19 @@ for my $name (sort keys %opens) {
 }
 
 my %none = (
-    'open with a command, compiled before us' => sub { $early_command->(my $pipe) or die $!; my @lines = readline $pipe },
-    'system'                  => sub { system 'true' },
-    'system with a list'      => sub { system 'true', 'x' },
-    'backticks'               => sub { my $output = `echo x` },
-    'open F, "-|", COMMAND'   => sub { open my $pipe, '-|', 'echo x'       or die $!; my @lines = readline $pipe },
-    'open F, "-|", LIST'      => sub { open my $pipe, '-|', 'echo', 'x'    or die $!; my @lines = readline $pipe },
-    'open F, "COMMAND |"'     => sub { open my $pipe, 'echo x |'           or die $!; my @lines = readline $pipe },
-    'open F, "| COMMAND"'     => sub { open my $pipe, '| cat >/dev/null'   or die $!; print {$pipe} 'x' },
-    'glob'                    => sub { my @files = glob '*' },
-    'open a file'             => sub { open my $handle, '<', $0 or die $! },
-    'open a file named "-"'   => sub { open my $handle, '-' or die $! },
-    'open in memory'          => sub { open my $handle, '<', \'text' or die $! },
+    'open with a command, compiled before us' =>
+        sub { $early_command->(my $pipe) or die $!; my @lines = readline $pipe },
+    'system'                => sub { system 'true' },
+    'system with a list'    => sub { system 'true', 'x' },
+    'backticks'             => sub { my $output = `echo x` },
+    'open F, "-|", COMMAND' => sub { open my $pipe, '-|', 'echo x'     or die $!; my @lines = readline $pipe },
+    'open F, "-|", LIST'    => sub { open my $pipe, '-|', 'echo', 'x'  or die $!; my @lines = readline $pipe },
+    'open F, "COMMAND |"'   => sub { open my $pipe, 'echo x |'         or die $!; my @lines = readline $pipe },
+    'open F, "| COMMAND"'   => sub { open my $pipe, '| cat >/dev/null' or die $!; print {$pipe} 'x' },
+    'glob'                  => sub { my @files = glob '*' },
+    'open a file'           => sub { open my $handle, '<', $0      or die $! },
+    'open a file named "-"' => sub { open my $handle, '-'          or die $! },
+    'open in memory'        => sub { open my $handle, '<', \'text' or die $! },
 );
 for my $name (sort keys %none) {
     $none{$name}->();
@@ -135,13 +137,18 @@ for my $name (sort keys %none) {
         POSIX::_exit(0);
     }
     wait_for($pid);
-    is logged(), { P => [ 'a prepare', 'a parent' ], C => bag { item 'a child' for 1 .. 2; item 'a prepare'; item 'a parent'; end() } },
+    is logged(),
+        {
+        P => [ 'a prepare', 'a parent' ],
+        C => bag { item 'a child' for 1 .. 2; item 'a prepare'; item 'a parent'; end() }
+        },
         'a grandchild';
 }
 
 # fork leaves what it says in $! and nothing else behind; what hooks do to it is theirs.
 {
-    my $spoils = EventLoop::Fork::at_fork(prepare => sub { $! = 5; $@ = 'x' }, parent => sub { $! = 6; $@ = 'y'; $_ = 'z' });
+    my $spoils =
+        EventLoop::Fork::at_fork(prepare => sub { $! = 5; $@ = 'x' }, parent => sub { $! = 6; $@ = 'y'; $_ = 'z' });
     local $_ = 'topic';
     local $@ = 'error';
     $! = 0;
@@ -155,7 +162,13 @@ for my $name (sort keys %none) {
 
 # Deep in expressions, with the stack about to grow in a hook.
 {
-    my $grows = EventLoop::Fork::at_fork(prepare => sub { my @list = (1 .. 5000); scalar @list }, parent => sub { my @list = map { $_ } 1 .. 20000; 1 });
+    my $grows = EventLoop::Fork::at_fork(
+        prepare => sub { my @list = (1 .. 5000); scalar @list },
+        parent  => sub {
+            my @list = map { $_ } 1 .. 20000;
+            1;
+        }
+    );
     my @list = map { my $pid = fork; POSIX::_exit($_) if $pid == 0; wait_for($pid) } 1 .. 3;
     is \@list, [ 1, 2, 3 ], 'a hook whose list needs more of the stack than there is';
     $grows->cancel;
@@ -205,6 +218,6 @@ PROGRAM
         'and its first child is told what did not run';
 }
 
-is [open_fds()], \@before, 'no descriptor is left';
+is [ open_fds() ], \@before, 'no descriptor is left';
 is children_left(), '', 'no child is left';
 done_testing;

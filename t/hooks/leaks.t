@@ -50,7 +50,9 @@ no_leak 'an object that goes before its handle', sub {
 };
 {
     my $object = {};
-    no_leak 'hooks that come and go with one object', sub { $_->cancel for map { at_fork(@callbacks, object => $object) } 1 .. 3 };
+    no_leak 'hooks that come and go with one object', sub {
+        $_->cancel for map { at_fork(@callbacks, object => $object) } 1 .. 3;
+    };
 }
 no_leak 'a fork with hooks', sub {
     my $object = {};
@@ -66,7 +68,9 @@ no_leak 'hooks that die', sub {
 no_leak 'a refused fork', sub {
     my $hook = at_fork(prepare => sub { die "no\n" }, on_failure => 'cancel');
     with_stderr(\&raw_fork);
-    eval { $loop->fork(code => sub { }) };
+    eval {
+        $loop->fork(code => sub { });
+    };
     $hook->cancel;
 };
 no_leak 'hooks that cancel themselves', sub {
@@ -74,7 +78,11 @@ no_leak 'hooks that cancel themselves', sub {
     $hook = at_fork(prepare => sub { $hook->cancel; undef $hook });
     raw_fork();
 };
-no_leak 'bad input', sub { eval { at_fork(child => sub { }, priority => 200) } };
+no_leak 'bad input', sub {
+    eval {
+        at_fork(child => sub { }, priority => 200);
+    }
+};
 no_leak 'a fork through the loop', sub {
     my $status;
     EventLoop::Fork->fork(loop => $loop, code => sub { 0 }, on_exit => sub { $status = $_[1] });
@@ -85,11 +93,14 @@ for my $family (
     [ 'EV', sub { require EV; return EV::default_loop() }, sub { EV::run(EV::RUN_ONCE()) } ],
     [ 'AnyEvent', sub { require AnyEvent; AnyEvent::detect(); return 'AnyEvent' }, sub { AnyEvent->_poll } ],
     [ 'Mojo::IOLoop', sub { require Mojo::IOLoop; return Mojo::IOLoop->singleton }, sub { Mojo::IOLoop->one_tick } ],
-    [ 'IO::Async::Loop', sub { require IO::Async::Loop::Poll; return IO::Async::Loop::Poll->new }, sub { IO::Async::Loop->new->loop_once } ],
+    [
+        'IO::Async::Loop', sub { require IO::Async::Loop::Poll; return IO::Async::Loop::Poll->new },
+        sub { IO::Async::Loop->new->loop_once }
+    ],
     )
 {
     my ($module, $new, $turn) = @$family;
-    SKIP: {
+SKIP: {
         has_module($module) or skip "$module is not installed", 1;
         my $foreign = $new->();
         no_leak "a fork through $module", sub {

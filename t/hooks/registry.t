@@ -3,14 +3,14 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Errno ();
+use Errno           ();
 use EventLoop::Fork qw(at_fork);
 use EventLoop::Fork::Loop;
 use ForkTest;
 use HookTest;
 use Test2::V0;
 
-my $loop   = EventLoop::Fork::Loop->new(backend => 'poll');
+my $loop = EventLoop::Fork::Loop->new(backend => 'poll');
 ok 1, 'a test library opens what it needs with the first result';
 my @before = open_fds();
 
@@ -38,14 +38,14 @@ my %forks = (raw => \&raw, ours => \&ours);
 for my $kind (sort keys %forks) {
     my $fork = $forks{$kind};
     subtest "order ($kind)" => sub {
-        my @hooks = map { at_fork(name => $_->[0], priority => $_->[1], hooks_that_log($_->[0])) }
-            [ low => 0 ], [ high => 100 ], [ first => 50 ], [ second => 50 ];
+        my @hooks = map { at_fork(name => $_->[0], priority => $_->[1], hooks_that_log($_->[0])) } [ low => 0 ],
+            [ high => 100 ], [ first => 50 ], [ second => 50 ];
         is [ map { $_->name } @hooks ], [qw(low high first second)], 'names';
         $fork->();
         is logged(),
             {
-            P => [ map({"$_ prepare"} qw(high second first low)), map {"$_ parent"} qw(low first second high) ],
-            C => [ map {"$_ child"} qw(low first second high) ],
+            P => [ map({ "$_ prepare" } qw(high second first low)), map { "$_ parent" } qw(low first second high) ],
+            C => [ map { "$_ child" } qw(low first second high) ],
             },
             'prepare from high to low, the others from low to high';
         $_->cancel for @hooks;
@@ -61,8 +61,8 @@ for my $kind (sort keys %forks) {
         $fork->();
         is logged(),
             {
-            P => [ map {"$_ Some::Client"} 'o2 prepare', 'o prepare', 'o parent', 'o2 parent' ],
-            C => [ map {"$_ Some::Client"} 'o child', 'o2 child' ],
+            P => [ map { "$_ Some::Client" } 'o2 prepare', 'o prepare', 'o parent', 'o2 parent' ],
+            C => [ map { "$_ Some::Client" } 'o child', 'o2 child' ],
             },
             'callbacks get the object';
         my $count = 0;
@@ -87,7 +87,8 @@ for my $kind (sort keys %forks) {
         my ($late, $early);
         my $first = at_fork(
             priority => 90,
-            prepare  => sub { note_line('first'); $late ||= at_fork(name => 'late', hooks_that_log('late')); $early->cancel },
+            prepare  =>
+                sub { note_line('first'); $late ||= at_fork(name => 'late', hooks_that_log('late')); $early->cancel },
         );
         $early = at_fork(name => 'early', priority => 80, hooks_that_log('early'));
         $fork->();
@@ -105,18 +106,26 @@ for my $kind (sort keys %forks) {
     subtest "a hook that fails ($kind)" => sub {
         my $good = at_fork(name => 'good', priority => 10, hooks_that_log('good'));
         my $line = __LINE__ + 1;
-        my $bad  = at_fork(name => 'bad', map { my $phase = $_; $phase => sub { die "in $phase\n" } } qw(prepare parent child));
+        my $bad  = at_fork(
+            name => 'bad',
+            map {
+                my $phase = $_;
+                $phase => sub { die "in $phase\n" }
+            } qw(prepare parent child)
+        );
         my $status;
         my $errors = with_stderr(sub { $status = $fork->() });
         is $status, 0, 'the fork goes on';
         is logged(), { P => [ 'good prepare', 'good parent' ], C => ['good child'] }, 'the others run';
         for my $phase (qw(prepare parent child)) {
-            like $errors, qr/^EventLoop::Fork: process \d+: $phase hook 'bad' \(\Q$0\E line $line\) failed: in $phase$/m,
+            like $errors,
+                qr/^EventLoop::Fork: process \d+: $phase hook 'bad' \(\Q$0\E line $line\) failed: in $phase$/m,
                 "$phase: reported with name and place";
         }
         $bad->cancel;
         my $object = at_fork(child => sub { die bless {}, 'Without::Text' });
-        like with_stderr($fork), qr/child hook \(\Q$0\E line \d+\) failed: Without::Text=/, 'an exception object, a hook without a name';
+        like with_stderr($fork), qr/child hook \(\Q$0\E line \d+\) failed: Without::Text=/,
+            'an exception object, a hook without a name';
         $_->cancel for $good, $object;
         logged();
     };
@@ -125,7 +134,9 @@ for my $kind (sort keys %forks) {
         my ($error, $pid);
         my $hook = at_fork(
             prepare => sub {
-                eval { $loop->fork(code => sub { 0 }) };
+                eval {
+                    $loop->fork(code => sub { 0 });
+                };
                 $error = $@;
                 note_line('once');
                 $pid = fork;
@@ -146,12 +157,18 @@ for my $kind (sort keys %forks) {
 
 subtest 'a hook that refuses' => sub {
     my $first = at_fork(name => 'first', priority => 90, hooks_that_log('first'));
-    my $last  = at_fork(name => 'last',  priority => 10, hooks_that_log('last'));
-    my $no    = at_fork(name => 'no', prepare => sub { die "not now\n" }, parent => sub { note_line('no parent') }, on_failure => 'cancel');
-    my $error = dies { $loop->fork(code => sub { 0 }) };
+    my $last  = at_fork(name => 'last', priority  => 10, hooks_that_log('last'));
+    my $no    = at_fork(
+        name       => 'no', prepare => sub { die "not now\n" }, parent => sub { note_line('no parent') },
+        on_failure => 'cancel'
+    );
+    my $error = dies {
+        $loop->fork(code => sub { 0 })
+    };
     isa_ok $error, 'EventLoop::Fork::Error';
     is $error->name, 'EVF_ECANCELED', 'ours throws';
-    like "$error", qr/fork: prepare hook 'no' \(\Q$0\E line \d+\) refused: not now at \Q$0\E line \d+\.$/, 'and says which and why';
+    like "$error", qr/fork: prepare hook 'no' \(\Q$0\E line \d+\) refused: not now at \Q$0\E line \d+\.$/,
+        'and says which and why';
     is logged(), { P => [ 'first prepare', 'first parent' ], C => [] }, 'who had prepared is told, nobody else';
     my ($pid, $reason, $pipe);
     my $warning = with_stderr(sub { $pid = fork; $reason = $! + 0 });
@@ -171,7 +188,7 @@ subtest 'a hook that refuses' => sub {
 };
 
 subtest 'a failed fork' => sub {
-    my $hook = at_fork(name => 'a', hooks_that_log('a'));
+    my $hook    = at_fork(name => 'a', hooks_that_log('a'));
     my $program = <<'PROGRAM';
         use EventLoop::Fork qw(at_fork);
         use EventLoop::Fork::Loop;
@@ -196,17 +213,20 @@ PROGRAM
 };
 
 subtest 'a child hook that takes long' => sub {
-    pipe my $gate, my $door or die "pipe: $!";
-    pipe my $reader, my $writer or die "pipe: $!";
+    pipe my $gate, my $door        or die "pipe: $!";
+    pipe my $reader, my $writer    or die "pipe: $!";
     open my $saved, '>&', \*STDERR or die "STDERR: $!";
-    my $hook = at_fork(name => 'slow', timeout => 0.05, child => sub { sysread $gate, my $byte, 1; note_line("slow $byte") });
+    my $hook =
+        at_fork(name => 'slow', timeout => 0.05, child => sub { sysread $gate, my $byte, 1; note_line("slow $byte") });
     open STDERR, '>&', $writer or die "STDERR: $!";
     my $pid = fork;
     POSIX::_exit(0) if $pid == 0;
     open STDERR, '>&', $saved or die "STDERR: $!";
     close $writer;
     my $text = readline $reader;
-    like $text, qr/^EventLoop::Fork: process $pid: child hook 'slow' \(\Q$0\E line \d+\) has run for 0\.05 s, and goes on$/, 'is reported';
+    like $text,
+        qr/^EventLoop::Fork: process $pid: child hook 'slow' \(\Q$0\E line \d+\) has run for 0\.05 s, and goes on$/,
+        'is reported';
     syswrite $door, 'x';
     waitpid $pid, 0;
     is [ logged()->{C}, $? ], [ ['slow x'], 0 ], 'and goes on';
@@ -271,34 +291,36 @@ PERL
 
 subtest 'bad input' => sub {
     my @bad = (
-        [ [ 'x' ],                                  undef,       qr/arguments are not pairs/ ],
-        [ [],                                       undef,       qr/one of 'prepare', 'parent', 'child' is needed/ ],
-        [ [ children => sub { } ],                  'children',  qr/unknown option 'children'/ ],
-        [ [ child => 'main::x' ],                   'main::x',   qr/'child' is not code: 'main::x'/ ],
-        [ [ child => sub { }, priority => 101 ],    101,         qr/'priority' is not a number from 0 to 100: '101'/ ],
-        [ [ child => sub { }, priority => -1 ],     -1,          qr/'priority' .* '-1'/ ],
-        [ [ child => sub { }, priority => 'high' ], 'high',      qr/'priority' .* 'high'/ ],
-        [ [ child => sub { }, priority => undef ],  undef,       qr/'priority' .* undef/ ],
-        [ [ child => sub { }, timeout  => -0.5 ],   -0.5,        qr/'timeout' is not a number from 0: '-0.5'/ ],
-        [ [ child => sub { }, timeout  => 'nan' ],  'nan',       qr/'timeout'/ ],
-        [ [ child => sub { }, object   => 'name' ], 'name',      qr/'object' is not a reference: 'name'/ ],
-        [ [ child => sub { }, object   => undef ],  undef,       qr/'object' is not a reference: undef/ ],
-        [ [ child => sub { }, on_failure => 'die' ], 'die',      qr/'on_failure' is 'report' or 'cancel', not 'die'/ ],
+        [ ['x'], undef, qr/arguments are not pairs/ ],
+        [ [], undef, qr/one of 'prepare', 'parent', 'child' is needed/ ],
+        [ [ children => sub { } ], 'children', qr/unknown option 'children'/ ],
+        [ [ child    => 'main::x' ], 'main::x', qr/'child' is not code: 'main::x'/ ],
+        [ [ child    => sub { }, priority   => 101 ], 101, qr/'priority' is not a number from 0 to 100: '101'/ ],
+        [ [ child    => sub { }, priority   => -1 ], -1, qr/'priority' .* '-1'/ ],
+        [ [ child    => sub { }, priority   => 'high' ], 'high', qr/'priority' .* 'high'/ ],
+        [ [ child    => sub { }, priority   => undef ], undef, qr/'priority' .* undef/ ],
+        [ [ child    => sub { }, timeout    => -0.5 ], -0.5, qr/'timeout' is not a number from 0: '-0.5'/ ],
+        [ [ child    => sub { }, timeout    => 'nan' ], 'nan', qr/'timeout'/ ],
+        [ [ child    => sub { }, object     => 'name' ], 'name', qr/'object' is not a reference: 'name'/ ],
+        [ [ child    => sub { }, object     => undef ], undef, qr/'object' is not a reference: undef/ ],
+        [ [ child    => sub { }, on_failure => 'die' ], 'die', qr/'on_failure' is 'report' or 'cancel', not 'die'/ ],
     );
     for my $case (@bad) {
         my ($arguments, $value, $message) = @$case;
         my $line  = __LINE__ + 1;
         my $error = dies { at_fork(@$arguments) };
         isa_ok $error, 'EventLoop::Fork::Error';
-        is [ $error->name, $error->operation, $error->value, $error->line, $error->file ], [ 'EVF_EINVAL', 'at_fork', $value, $line, __FILE__ ],
+        is [ $error->name, $error->operation, $error->value, $error->line, $error->file ],
+            [ 'EVF_EINVAL', 'at_fork', $value, $line, __FILE__ ],
             'name, operation, value, place';
         like $error->message, $message, 'message';
     }
     raw();
     is logged(), { P => [], C => [] }, 'nothing was registered';
-    like dies { EventLoop::Fork->import('-no_such') }, qr/unknown switch '-no_such'; there are: -io_async -isolate/, 'a switch';
+    like dies { EventLoop::Fork->import('-no_such') }, qr/unknown switch '-no_such'; there are: -io_async -isolate/,
+        'a switch';
 };
 
-is [open_fds()], \@before, 'no descriptor is left';
+is [ open_fds() ], \@before, 'no descriptor is left';
 is children_left(), '', 'no child is left';
 done_testing;

@@ -52,7 +52,9 @@ for my $time (1 .. 5) {
 }
 
 if ($is_lost && !$ENV{EVF_TEST_IO_URING}) {
-    SKIP: { skip 'EV loses events on io_uring without a fork, as just seen; EVF_TEST_IO_URING=1 checks it all the same', 1 }
+SKIP: {
+        skip 'EV loses events on io_uring without a fork, as just seen; EVF_TEST_IO_URING=1 checks it all the same', 1;
+    }
     done_testing;
 }
 else {

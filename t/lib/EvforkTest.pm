@@ -92,13 +92,11 @@ our $idle = write_file('idle.pl', 'sub { my ($worker) = @_; $worker->ready; $wor
 
 sub start {
     my ($class, @arguments) = @_;
-    return $class->start_process(
-        sub {
-            my ($writer) = @_;
-            open STDERR, '>&', $writer or return;
-            exec command('run', @arguments);
-        }
-    );
+    return $class->start_process(sub {
+        my ($writer) = @_;
+        open STDERR, '>&', $writer or return;
+        exec command('run', @arguments);
+    });
 }
 
 # Of its log, so far.

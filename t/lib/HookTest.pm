@@ -5,7 +5,7 @@ package HookTest;
 use strict;
 use warnings;
 
-use Exporter qw(import);
+use Exporter   qw(import);
 use File::Temp ();
 use POSIX      ();
 use Test2::V0  ();
@@ -27,7 +27,14 @@ sub note_line {
 # The three callbacks of a hook, which write its name, the phase, and what they get.
 sub hooks_that_log {
     my ($name) = @_;
-    return map { my $phase = $_; ($phase => sub { note_line(join ' ', $name, $phase, map { ref } @_) }) } qw(prepare parent child);
+    return map {
+        my $phase = $_;
+        (
+            $phase => sub {
+                note_line(join ' ', $name, $phase, map { ref } @_);
+            }
+        )
+    } qw(prepare parent child);
 }
 
 sub reset_log {
@@ -48,7 +55,7 @@ sub with_stderr {
     my ($code) = @_;
     my $errors = File::Temp->new;
     open my $saved, '>&', \*STDERR or die "STDERR: $!";
-    open STDERR, '>&', $errors or die "STDERR: $!";
+    open STDERR, '>&', $errors     or die "STDERR: $!";
     my $ok    = eval { $code->(); 1 };
     my $error = $@;
     open STDERR, '>&', $saved or die "STDERR: $!";

@@ -100,7 +100,7 @@ sub start_job {
 sub is_right { my ($job) = @_; return $job->{expected} =~ /\A[.-]\z/ }
 
 sub end_job {
-    my ($job)  = @_;
+    my ($job)   = @_;
     my $program = delete $job->{program};
     my $result  = eval { end_program($program) };
     my $error   = $@;

@@ -161,14 +161,12 @@ sub supervisor_deaths {
 # Workers have answered some.
 sub serves {
     my ($status_file) = @_;
-    my $board         = EventLoop::Fork::Scoreboard->open($status_file);
-    return SupervisorTest::wait_until(
-        sub {
-            my $answered = 0;
-            $answered += $board->row($_)->{requests_done} for 0 .. 2 * WORKERS - 1;
-            return $answered >= 200;
-        }
-    );
+    my $board = EventLoop::Fork::Scoreboard->open($status_file);
+    return SupervisorTest::wait_until(sub {
+        my $answered = 0;
+        $answered += $board->row($_)->{requests_done} for 0 .. 2 * WORKERS - 1;
+        return $answered >= 200;
+    });
 }
 
 sub files_in {

@@ -20,7 +20,7 @@ sub start {
 }
 
 sub _supervise {
-    my ($writer,  %options) = @_;
+    my ($writer, %options) = @_;
     my ($loop_of, $before, $stderr) = delete @options{qw(loop_of before stderr)};
     my $ended = eval {
         if (defined $stderr) { open STDERR, '>>', $stderr or die "$stderr: $!" }
@@ -32,13 +32,11 @@ sub _supervise {
             ($loop_of ? (loop => $loop_of->()) : ()),
             on_event => sub {
                 my ($event) = @_;
-                syswrite $writer, $json->encode(
-                    {
-                        %$event,
-                        ready => $supervisor->status->{ready},
-                        names => [ map { $_->name } @{ $supervisor->{listeners} } ],
-                    }
-                ) . "\n";
+                syswrite $writer, $json->encode({
+                    %$event,
+                    ready => $supervisor->status->{ready},
+                    names => [ map { $_->name } @{ $supervisor->{listeners} } ],
+                }) . "\n";
             },
             %options,
         );
@@ -53,14 +51,14 @@ sub parse { return JSON::PP->new->decode($_[1]) }
 # Each family of loops that is installed here: its name, and code that gives a loop of it. Nothing is loaded before that
 # code is called: families that are loaded are dealt with in every fork.
 my @FAMILIES = (
-    [ 'EventLoop::Fork::Loop',     sub { $_[0]->new } ],
-    [ 'IO::Async::Loop::Libev',    sub { $_[0]->new }, 'IO/Async/Loop.pm' ],
+    [ 'EventLoop::Fork::Loop', sub { $_[0]->new } ],
+    [ 'IO::Async::Loop::Libev', sub { $_[0]->new }, 'IO/Async/Loop.pm' ],
     [ 'IO::Async::Loop::Libevent', sub { $_[0]->new }, 'IO/Async/Loop.pm' ],
-    [ 'IO::Async::Loop::Poll',     sub { $_[0]->new } ],
-    [ 'IO::Async::Loop::Epoll',    sub { $_[0]->new } ],
-    [ 'EV',                        sub { $_[0] } ],
-    [ 'AnyEvent',                  sub { $_[0] } ],
-    [ 'Mojo::IOLoop',              sub { $_[0]->singleton } ],
+    [ 'IO::Async::Loop::Poll', sub { $_[0]->new } ],
+    [ 'IO::Async::Loop::Epoll', sub { $_[0]->new } ],
+    [ 'EV', sub { $_[0] } ],
+    [ 'AnyEvent', sub { $_[0] } ],
+    [ 'Mojo::IOLoop', sub { $_[0]->singleton } ],
 );
 
 sub families {
@@ -135,7 +133,7 @@ sub workers {
     my %alive;
     for my $event (@{ $self->{seen} }) {
         $alive{ $event->{pid} } = $event->{slot} if $event->{event} eq 'worker_started';
-        delete $alive{ $event->{pid} } if $event->{event} eq 'worker_exited';
+        delete $alive{ $event->{pid} }           if $event->{event} eq 'worker_exited';
     }
     return sort { $alive{$a} <=> $alive{$b} } keys %alive;
 }

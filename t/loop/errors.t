@@ -236,8 +236,11 @@ subtest 'what the system has not said' => sub {
     my $object = bless {}, 'EventLoop::Fork::Loop';
     $! = POSIX::ENOTTY();    # of something before
     my ($error) = error_of(sub { $object->_attach(0, 'telepathy', 0, 0) });
-    is([ $error->name, $error->message ], [ 'EVF_EINVAL', 'cannot make a loop on poll with method telepathy: invalid argument' ],
-        'is not in the message');
+    is(
+        [ $error->name, $error->message ],
+        [ 'EVF_EINVAL', 'cannot make a loop on poll with method telepathy: invalid argument' ],
+        'is not in the message'
+    );
 };
 
 subtest 'another package' => sub {
@@ -348,7 +351,10 @@ subtest 'a loop of the parent' => sub {
 
 subtest 'a method from the environment' => sub {
     local $ENV{EVENTLOOP_FORK_METHOD} = 'x';
-    is(EventLoop::Fork::Loop->new(backend => 'poll')->method, 'poll', 'that the backend which is asked for lacks is passed over');
+    is(
+        EventLoop::Fork::Loop->new(backend => 'poll')->method, 'poll',
+        'that the backend which is asked for lacks is passed over'
+    );
     local $ENV{EVENTLOOP_FORK_BACKEND} = 'poll';
     my ($error) = error_of(sub { EventLoop::Fork::Loop->new });
     is([ $error->name, $error->value ], [ 'EVF_EINVAL', 'x' ], 'both from the environment');

@@ -57,7 +57,7 @@ is $status, 4 << 8, 'is called';
 my $fired = 0;
 $tied = tied_to(sub { $fired++ });
 my $seconds = tied_to(0);
-my $id = $loop->watch_time(after => $$seconds, code => $$tied);
+my $id      = $loop->watch_time(after => $$seconds, code => $$tied);
 is $Tied::fetched, 2, 'a tied time and code';
 $tied = tied_to($id);
 $loop->unwatch_time($$tied);

@@ -16,11 +16,13 @@ for my $kind (grep { $_->{is_best} } loop_kinds()) {
         my $turns = 0;
         {
             no strict 'refs';
-            @{"${class}::ISA"} = $base;
+            @{"${class}::ISA"}       = $base;
             *{"${class}::loop_once"} = sub { $turns++; return $base->can('loop_once')->(@_) };
         }
         my $loop = bless $kind->{new}->(), $class;
-        $loop->later(sub { $loop->later(sub { $loop->stop(qw(a b)) }) });
+        $loop->later(sub {
+            $loop->later(sub { $loop->stop(qw(a b)) });
+        });
         is [ $loop->run ], [qw(a b)], 'run gives what stop was given';
         is $turns, 2, 'each turn was of that class';
     };

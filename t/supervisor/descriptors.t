@@ -21,7 +21,10 @@ for my $family (SupervisorTest::families()) {
     $supervisor->wait_for_count(worker_ready => 3);
     kill KILL => ($supervisor->workers)[0];
     $supervisor->wait_for('worker_ready');
-    my %held = map { my $pid = $_; $pid => scalar grep { (readlink($_) // q{}) =~ /pidfd/ } glob "/proc/$pid/fd/*" } $supervisor->workers;
+    my %held = map {
+        my $pid = $_;
+        $pid => scalar grep { (readlink($_) // q{}) =~ /pidfd/ } glob "/proc/$pid/fd/*"
+    } $supervisor->workers;
     is([ values %held ], [ 0, 0, 0 ], $name);
     $supervisor->finish;
 }

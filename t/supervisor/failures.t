@@ -22,7 +22,7 @@ subtest 'nothing ever starts' => sub {
 };
 
 subtest 'a worker that returns without ready has failed' => sub {
-    my $supervisor = SupervisorTest->start(%QUICK, workers => 1, worker => sub {0});
+    my $supervisor = SupervisorTest->start(%QUICK, workers => 1, worker => sub { 0 });
     is($supervisor->exit_code, 2, 'exit code 2');
     my ($exited) = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
     is($exited->{reason}, 'exit 2: returned without a call of ready', 'the reason');
@@ -68,7 +68,7 @@ subtest 'a crash storm is slowed down' => sub {
     my @started = $supervisor->wait_for_count(worker_started => 8);
     my @delays  = map { $_->{elapsed} } grep { $_->{event} eq 'backoff' } $supervisor->events;
     cmp_ok(scalar @delays, '>=', 6, 'all but the first death wait');
-    cmp_ok($delays[0],     '>=', 0.01, 'at least half of respawn_delay');
+    cmp_ok($delays[0], '>=', 0.01, 'at least half of respawn_delay');
     is([ grep { $_ > 2 + 1e-6 } @delays ], [], 'never longer than respawn_delay_max');
     cmp_ok($delays[-1], '>=', 0.04, 'longer in the end');
     $supervisor->finish;

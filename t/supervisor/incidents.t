@@ -39,7 +39,7 @@ subtest 'system() beside the supervisor keeps its status' => sub {
             my $again;
             $again = sub {
                 my $status = system $^X, '-e', 'exit 7';
-                print STDERR "status $status\n" if $status != 7 << 8;
+                print STDERR "status $status\n"                  if $status != 7 << 8;
                 $loop->watch_time(after => 0.01, code => $again) if ++$count < 20;
             };
             $loop->watch_time(after => 0, code => $again);
@@ -56,13 +56,14 @@ subtest 'system() beside the supervisor keeps its status' => sub {
     }
     is($supervisor->finish, 0, 'exit code');
     open my $file, '<', $log or die "$log: $!";
-    is([ grep {/status/} <$file> ], [], 'each system() had its own');
+    is([ grep { /status/ } <$file> ], [], 'each system() had its own');
 };
 
 # benoitc/gunicorn 1910: a signal between the fork and the worker's handlers was lost, or ran the parent's.
 subtest 'TERM in the first moment of a worker is obeyed' => sub {
     for my $round (1 .. 10) {
-        my $supervisor = SupervisorTest->start(workers => 2, graceful_timeout => 600, worker => \&SupervisorTest::serve);
+        my $supervisor =
+            SupervisorTest->start(workers => 2, graceful_timeout => 600, worker => \&SupervisorTest::serve);
         $supervisor->wait_for_count(worker_started => 2);
         is($supervisor->finish, 0, "round $round");
         is([ grep { $_->{event} eq 'worker_killed' } $supervisor->events ], [], 'nobody had to be killed');
@@ -79,7 +80,8 @@ subtest 'TERM at any moment of the start ends everything' => sub {
         select undef, undef, undef, rand 0.15;    # the moment itself is what is tested
         $supervisor->signal('TERM');
         # One that came before start was ignored, as the test has it.
-        $supervisor->signal('TERM') if $supervisor->wait_for(sub { $_[0]{event} =~ /\A(?:stopping|worker_ready)\z/ })->{event} ne 'stopping';
+        $supervisor->signal('TERM')
+            if $supervisor->wait_for(sub { $_[0]{event} =~ /\A(?:stopping|worker_ready)\z/ })->{event} ne 'stopping';
         is($supervisor->exit_code, 0, "round $round: exit code");
         ok($supervisor->is_gone, 'no process is left');
     }
@@ -96,7 +98,7 @@ subtest 'numbers of slots are unique' => sub {
     my %slots;
     for my $event ($supervisor->events) {
         $slots{ $event->{slot} } = $event->{pid} if $event->{event} eq 'worker_started';
-        delete $slots{ $event->{slot} } if $event->{event} eq 'worker_exited';
+        delete $slots{ $event->{slot} }          if $event->{event} eq 'worker_exited';
     }
     is([ sort keys %slots ], [ 0, 1, 2, 3 ], 'four workers, four numbers');
     is($supervisor->finish, 0, 'exit code');
@@ -110,7 +112,7 @@ subtest 'workers hold no descriptor of their siblings' => sub {
             my ($worker) = @_;
             die 'holds ' . join(', ', sort map { readlink "/proc/$$/fd/$_" || () } 3 .. 100) . "\n";
         },
-        crash_limit => 4,
+        crash_limit   => 4,
         respawn_delay => 0,
     );
     is($supervisor->exit_code, 2, 'has ended');
@@ -118,6 +120,7 @@ subtest 'workers hold no descriptor of their siblings' => sub {
         grep { $_->{event} eq 'worker_exited' } $supervisor->events;
     is(scalar keys %held, 1, 'the first and the last one hold the same') or diag(join "\n", keys %held);
     unlike((keys %held)[0], qr/pidfd|eventpoll.*eventpoll/, 'and no process descriptor');
-} if -d "/proc/$$/fd";
+    }
+    if -d "/proc/$$/fd";
 
 done_testing;

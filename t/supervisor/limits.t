@@ -69,11 +69,13 @@ sub serve {
 
 for my $family (SupervisorTest::families()) {
     my ($name, $loop_of) = @$family;
-    my @common = (loop_of => $loop_of, workers => 2, respawn_delay => 0.02, respawn_delay_max => 0.1, worker => \&serve);
+    my @common =
+        (loop_of => $loop_of, workers => 2, respawn_delay => 0.02, respawn_delay_max => 0.1, worker => \&serve);
 
     subtest "$name: no more processes" => sub {
         my $uid = $> == 0 ? free_user() : undef;
-        skip_all 'RLIMIT_NPROC does not bind root, and only root can be somebody of whom nothing else runs' unless defined $uid;
+        skip_all 'RLIMIT_NPROC does not bind root, and only root can be somebody of whom nothing else runs'
+            unless defined $uid;
         # For itself and one worker.
         my $supervisor = SupervisorTest->start(@common, before => sub { become($uid); obey_signals(RLIMIT_NPROC, 2) });
         my @ready      = $supervisor->wait_for_count(worker_ready => 2);

@@ -15,8 +15,8 @@ use constant CLIENTS => 64;
 my $seconds = $ENV{EVF_SOAK} ? 20 : 4;
 my $reloads = $ENV{EVF_SOAK} ? 10 : 3;
 
-my ($wrk) = grep {-x} map {"$_/wrk"} split /:/, $ENV{PATH};
-skip_all 'wrk is not installed here'               unless $wrk;
+my ($wrk) = grep { -x } map { "$_/wrk" } split /:/, $ENV{PATH};
+skip_all 'wrk is not installed here'              unless $wrk;
 skip_all 'HTTP::Parser::XS is not installed here' unless has_module('HTTP::Parser::XS');
 
 sub start {

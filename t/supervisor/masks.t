@@ -12,7 +12,8 @@ use Test2::V0;
 sub blocked {
     my $mask = POSIX::SigSet->new;
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new, $mask);
-    return grep { $mask->ismember(EventLoop::Fork::Worker::signal_number($_)) }
+    return
+        grep { $mask->ismember(EventLoop::Fork::Worker::signal_number($_)) }
         qw(HUP INT QUIT TERM USR1 USR2 CHLD TTIN TTOU WINCH);
 }
 
@@ -23,7 +24,9 @@ for my $family (SupervisorTest::families()) {
             loop_of => sub {
                 my $loop = $loop_of->();
                 # By the loop's own means: some block what they watch.
-                if (ref $loop && $loop->can('watch_signal')) { $loop->watch_signal($_ => sub { }) for qw(CHLD TERM WINCH) }
+                if (ref $loop && $loop->can('watch_signal')) {
+                    $loop->watch_signal($_ => sub { }) for qw(CHLD TERM WINCH);
+                }
                 return $loop;
             },
             workers     => 1,

@@ -33,7 +33,8 @@ my %default = (
     respawn_delay       => 0.1, respawn_delay_max => 30, crash_limit => 5, crash_window => 10, start_method => 'fork',
     spawn_fallback      => 1, reuseport           => 0, backlog      => 1024,
 );
-my @none = qw(status_file pid_file trace_file name user group worker loop on_worker_started on_worker_ready on_worker_exited
+my @none =
+    qw(status_file pid_file trace_file name user group worker loop on_worker_started on_worker_ready on_worker_exited
     on_worker_stuck on_event);
 
 checked(listen => [ '127.0.0.1:0', 'unix:/a' ]);    # loads what it needs
@@ -125,7 +126,7 @@ subtest 'what is not' => sub {
         [ user     => 'no-such-user'   => qr/argument 'user': there is no user 'no-such-user'/ ],
         [ group    => 'no-such-group'  => qr/argument 'group': there is no group 'no-such-group'/ ],
         [ on_event => 1                => qr/argument 'on_event' is '1'; accepted is a code reference/ ],
-        [ on_event => {}  => qr/argument 'on_event' is a reference to HASH; accepted is a code reference/ ],
+        [ on_event => {}    => qr/argument 'on_event' is a reference to HASH; accepted is a code reference/ ],
         [ loop     => 'x y' => qr/argument 'loop' is 'x y'; accepted is an object/ ],
     );
     for my $case (@cases) {

@@ -11,7 +11,7 @@ use SupervisorTest;
 use Test2::V0;
 
 my %WORKERS = (
-    'in a loop' => \&SupervisorTest::serve,
+    'in a loop'                               => \&SupervisorTest::serve,
     'without a loop, waiting for connections' => sub {
         my ($worker) = @_;
         my ($socket) = $worker->listeners;
@@ -34,7 +34,7 @@ for my $how (sort keys %WORKERS) {
 
 subtest 'without a loop, in the middle of a request' => sub {
     my $folder = File::Temp->newdir;
-    pipe my $started, my $start or die "pipe: $!";
+    pipe my $started, my $start   or die "pipe: $!";
     pipe my $orphaned, my $orphan or die "pipe: $!";
     my $supervisor = SupervisorTest->start(
         workers => 1,
@@ -58,7 +58,10 @@ subtest 'without a loop, in the middle of a request' => sub {
     IO::Select->new($started)->can_read(SupervisorTest::BOUND) if $^O eq 'linux';
     close $orphan;
     ok($supervisor->is_gone, 'the worker has gone by itself');
-    is([ map { -e "$folder/$_" ? 1 : 0 } qw(request on_stop) ], [ 1, 1 ], 'it finished what it had, and stopped as asked');
+    is(
+        [ map { -e "$folder/$_" ? 1 : 0 } qw(request on_stop) ], [ 1, 1 ],
+        'it finished what it had, and stopped as asked'
+    );
 };
 
 done_testing;

@@ -16,15 +16,19 @@ subtest 'rolling' => sub {
     $supervisor->signal('HUP');
     ok($supervisor->wait_for('reloaded'), 'reloaded');
     my @events = ($supervisor->events)[ $from .. ($supervisor->events) - 1 ];
-    is([ grep { $_->{event} =~ /ready|started|draining|exited/ && $_->{ready} < 3 } @events ], [], 'always three ready');
+    is(
+        [ grep { $_->{event} =~ /ready|started|draining|exited/ && $_->{ready} < 3 } @events ], [],
+        'always three ready'
+    );
     my $new = grep { $_->{event} eq 'worker_ready' && $_->{generation} == 2 } @events;
     is($new, 3, 'three new workers of the next generation');
     my %is_old = map { $_ => 1 } @old;
     is([ grep { $is_old{$_} } $supervisor->workers ], [], 'no old one is left');
     my $pairs = 0;
+
     for my $event (@events) {
-        $pairs++ if $event->{event} eq 'worker_started';
-        $pairs-- if $event->{event} eq 'worker_exited';
+        $pairs++                            if $event->{event} eq 'worker_started';
+        $pairs--                            if $event->{event} eq 'worker_exited';
         fail("$pairs replacements at once") if $pairs > 1;
     }
     is($supervisor->finish, 0, 'exit code');

@@ -22,10 +22,10 @@ sub busy {
 
 sub most_pairs {
     my ($workers, @events) = @_;
-    my ($alive, $most) = (0, 0);
+    my ($alive, $most)     = (0, 0);
     for my $event (@events) {
-        $alive++ if $event->{event} eq 'worker_started';
-        $alive-- if $event->{event} eq 'worker_exited';
+        $alive++       if $event->{event} eq 'worker_started';
+        $alive--       if $event->{event} eq 'worker_exited';
         $most = $alive if $alive > $most;
     }
     return $most - $workers;
@@ -33,13 +33,18 @@ sub most_pairs {
 
 subtest 'by requests' => sub {
     my $supervisor = SupervisorTest->start(
-        workers => 3, max_requests => 20, max_requests_jitter => 30, min_lifetime => 0, worker => \&busy);
+        workers => 3, max_requests => 20, max_requests_jitter => 30, min_lifetime => 0,
+        worker  => \&busy
+    );
     my @draining = $supervisor->wait_for_count(worker_draining => 6);
     is([ map { $_->{cause} } @draining ], [ ('max requests') x 6 ], 'the cause is told');
     my @events = $supervisor->events;
     is(most_pairs(3, @events), 1, 'one replacement at a time');
     my $first = 0;
-    is([ grep { $first ||= $_->{ready} == 3; $first && $_->{ready} < 3 } @events ], [], 'once ready, never fewer than three');
+    is(
+        [ grep { $first ||= $_->{ready} == 3; $first && $_->{ready} < 3 } @events ], [],
+        'once ready, never fewer than three'
+    );
     is([ grep { $_->{event} eq 'worker_exited' && $_->{reason} ne 'exit 0' } @events ], [], 'each left by itself');
     is($supervisor->finish, 0, 'exit code');
 };
@@ -71,7 +76,8 @@ subtest 'by memory' => sub {
     my $draining = $supervisor->wait_for('worker_draining');
     is($draining->{cause}, 'max rss', 'the cause is told');
     is($supervisor->finish, 0, 'exit code');
-} if -r "/proc/$$/statm";
+    }
+    if -r "/proc/$$/statm";
 
 subtest 'not before min_lifetime' => sub {
     my $supervisor = SupervisorTest->start(workers => 1, max_requests => 1, min_lifetime => 1.5, worker => \&busy);

@@ -44,7 +44,7 @@ subtest 'siblings draw different numbers' => sub {
         worker  => sub { my ($worker) = @_; $worker->ready; die sprintf "drew %.12f\n", rand },
     );
     my @exited = $supervisor->wait_for_count(worker_exited => 2);
-    my %drawn = map { $_->{reason} =~ /drew (\S+)/ ? ($1 => 1) : () } @exited;
+    my %drawn  = map { $_->{reason} =~ /drew (\S+)/ ? ($1 => 1) : () } @exited;
     is(scalar keys %drawn, 2, 'two workers, two numbers');
     $supervisor->finish;
 };
@@ -53,7 +53,13 @@ subtest 'a second signal does not wait' => sub {
     my $supervisor = SupervisorTest->start(
         workers          => 1,
         graceful_timeout => 600,
-        worker           => sub { my ($worker) = @_; $worker->on_stop(sub { }); $worker->ready; $worker->loop->run; 0 },
+        worker           => sub {
+            my ($worker) = @_;
+            $worker->on_stop(sub { });
+            $worker->ready;
+            $worker->loop->run;
+            0;
+        },
     );
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('TERM');
@@ -68,7 +74,13 @@ subtest 'graceful_timeout' => sub {
     my $supervisor = SupervisorTest->start(
         workers          => 1,
         graceful_timeout => 0.2,
-        worker           => sub { my ($worker) = @_; $worker->on_stop(sub { }); $worker->ready; $worker->loop->run; 0 },
+        worker           => sub {
+            my ($worker) = @_;
+            $worker->on_stop(sub { });
+            $worker->ready;
+            $worker->loop->run;
+            0;
+        },
     );
     $supervisor->wait_for('worker_ready');
     is($supervisor->finish, 0, 'the supervisor ends by itself');
@@ -82,7 +94,7 @@ subtest 'several supervisors in one process, and others on their loop' => sub {
     if (!$pid) {
         close $reader;
         require EventLoop::Fork::Supervisor;
-        my $loop = EventLoop::Fork::Loop->new;
+        my $loop  = EventLoop::Fork::Loop->new;
         my $ready = 0;
         my $ticks = 0;
         my @supervisors;
@@ -121,11 +133,12 @@ subtest 'an exception out of run' => sub {
         close $reader;
         alarm SupervisorTest::BOUND;
         require EventLoop::Fork::Supervisor;
-        my $loop       = EventLoop::Fork::Loop->new;
-        my $supervisor = EventLoop::Fork::Supervisor->new(loop => $loop, workers => 1, worker => \&serve, on_event => sub { });
+        my $loop = EventLoop::Fork::Loop->new;
+        my $supervisor =
+            EventLoop::Fork::Supervisor->new(loop => $loop, workers => 1, worker => \&serve, on_event => sub { });
         $loop->watch_time(after => 0.01, code => sub { die "somebody else's\n" });
         syswrite $writer, eval { $supervisor->run; 1 } ? 'returned ' : "threw $@";
-        syswrite $writer, $supervisor->is_running ? 'runs ' : 'ended ';
+        syswrite $writer, $supervisor->is_running      ? 'runs '     : 'ended ';
         $loop->watch_time(after => 0.01, code => sub { $supervisor->stop });
         my $wait;
         $wait = sub {
@@ -163,9 +176,12 @@ subtest 'what cannot be put away keeps nobody' => sub {
 
 subtest 'an app that is no file' => sub {
     require EventLoop::Fork::Supervisor;
-    my $refusal = sub { my ($app) = @_; dies { EventLoop::Fork::Supervisor->new(app => $app) }->message };
-    is($refusal->('/dev/null'),      q('/dev/null' is not a file), 'a device');
-    is($refusal->($FindBin::Bin),    "'$FindBin::Bin' is a folder", 'a folder');
+    my $refusal = sub {
+        my ($app) = @_;
+        dies { EventLoop::Fork::Supervisor->new(app => $app) }->message;
+    };
+    is($refusal->('/dev/null'), q('/dev/null' is not a file), 'a device');
+    is($refusal->($FindBin::Bin), "'$FindBin::Bin' is a folder", 'a folder');
     is($refusal->('./is-not-there'), q(there is no file './is-not-there'), 'nothing');
 };
 

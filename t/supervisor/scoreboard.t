@@ -49,7 +49,7 @@ subtest 'what is set is read' => sub {
     my %header = (
         supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, pool_state => 2, workers => 3,
         generation     => 4, wanted_workers => 6, breaker_is_open => 1, exit_code => -1, starts   => [ 1 .. 13 ],
-        info => '{"name":"Ü€"}',
+        info           => '{"name":"Ü€"}',
     );
     $board->set_header(%header);
     my $got = $board->header;
@@ -76,11 +76,18 @@ subtest 'what is set is read' => sub {
     is([ @{ $board->header }{qw(past_requests past_counters)} ], [ 14, [ 7, (0) x 15 ] ], 'its numbers are kept');
     is([ map { $board->counter_index($_) } qw(hits misses hits) ], [ 0, 1, 0 ], 'counters are found by name, or made');
     is($board->header->{counter_names}, [qw(hits misses)], 'and everybody can see the names');
+
     for my $name ('', 'x' x 32) {
-        like(dies { $board->counter_index($name) }, qr/a counter's name has 1 to 31 bytes, not '$name'/, 'no name of one');
+        like(
+            dies { $board->counter_index($name) }, qr/a counter's name has 1 to 31 bytes, not '$name'/,
+            'no name of one'
+        );
     }
     $board->counter_index("number $_") for 2 .. 15;
-    like(dies { $board->counter_index('one too many') }, qr/no counter is left for 'one too many': there are 16/, 'full');
+    like(
+        dies { $board->counter_index('one too many') }, qr/no counter is left for 'one too many': there are 16/,
+        'full'
+    );
 };
 
 subtest 'what is wrong' => sub {

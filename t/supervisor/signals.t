@@ -28,7 +28,7 @@ sub term_in {
 }
 
 my @MOMENTS = (
-    [ 'while it opens', term_in('EventLoop::Fork::Supervisor::_bind', sub {1}) ],
+    [ 'while it opens', term_in('EventLoop::Fork::Supervisor::_bind', sub { 1 }) ],
     [ 'after an event', term_in('EventLoop::Fork::Supervisor::Driver::_arm', sub { $_[0]{machine}->pool->{ready} }) ],
 );
 
@@ -40,7 +40,7 @@ for my $family (SupervisorTest::families()) {
             before            => $before,
             loop_of           => $loop_of,
             workers           => 1,
-            heartbeat_timeout => 0,    # no timer comes to help
+            heartbeat_timeout => 0,                         # no timer comes to help
             worker            => \&SupervisorTest::serve,
         );
         is($supervisor->exit_code(bound => SupervisorTest::BOUND / 4), 0, "$name: TERM $when");
@@ -63,7 +63,10 @@ for my $family (SupervisorTest::families()) {
     $supervisor->signal('TTIN');
     ok($supervisor->wait_for('worker_ready'), "$name: and the supervisor goes on");
     is($supervisor->finish, 0, "$name: until it is stopped");
-    is([ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ], "$name: so do the workers");
+    is(
+        [ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ],
+        "$name: so do the workers"
+    );
     my @lines = readline $stderr;
     is(scalar @lines, 1, "$name: one line in the log") or diag @lines;
     like($lines[0], qr/USR2.*hot restart is not there yet/, "$name: says why nothing happens");
@@ -108,7 +111,7 @@ for my $family (SupervisorTest::families()) {
             waitpid $pid, 0;
             die 'its child: ', $? & 127, "\n";
         },
-        crash_limit => 1,
+        crash_limit   => 1,
         respawn_delay => 600,
     );
     my $exited = $supervisor->wait_for('worker_exited');

@@ -58,7 +58,10 @@ for my $way ([ 'one socket for all', 0 ], [ 'a socket for each worker', 1 ]) {
         my $board = EventLoop::Fork::Scoreboard->open("$folder/status");
         my @names = @{ $board->header->{counter_names} };
         my %sum;
-        for my $row (map { $board->row(2 * $_) } 0 .. 3) { $sum{ $names[$_] } += $row->{counters}[$_] for 0 .. $#names }
+
+        for my $row (map { $board->row(2 * $_) } 0 .. 3) {
+            $sum{ $names[$_] } += $row->{counters}[$_] for 0 .. $#names;
+        }
         is($sum{accepted}, CONNECTIONS, 'each by one worker');
         # One socket wakes all who wait for it, and how many come too late depends on who has a processor.
         is($sum{'nothing there'}, 0, 'and nobody was woken for nothing') if $reuseport;
@@ -84,10 +87,10 @@ subtest 'an address in use' => sub {
     my $port  = $taken->sockport;
     require EventLoop::Fork::Supervisor;
     my $supervisor = EventLoop::Fork::Supervisor->new(workers => 1, listen => ["127.0.0.1:$port"], worker => \&answer);
-    my $error = dies { $supervisor->start };
+    my $error      = dies { $supervisor->start };
     isa_ok($error, 'EventLoop::Fork::Error');
     like($error->message, qr/127\.0\.0\.1:$port is in use/, 'says so');
-    like($error->message, qr/by this process itself/,       'and by whom') if $^O eq 'linux';
+    like($error->message, qr/by this process itself/, 'and by whom') if $^O eq 'linux';
     is($supervisor->is_running, 0, 'it does not run');
 };
 

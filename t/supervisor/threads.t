@@ -35,10 +35,13 @@ $supervisor = EventLoop::Fork::Supervisor->new(
 print 'exit code ', $supervisor->run, "\n";
 END
 
-open my $output, '-|', $^X, (map {"-I$_"} grep { !ref } @INC), '-e', $program or die "$^X: $!";
+open my $output, '-|', $^X, (map { "-I$_" } grep { !ref } @INC), '-e', $program or die "$^X: $!";
 my @lines = readline $output;
 close $output;
 is($?, 0, 'the program ends well');
-is(\@lines, [ "killed by SIGUSR2\n", "exit 0\n", "exit code 0\n" ], 'the thread ended no worker, and the supervisor went on');
+is(
+    \@lines, [ "killed by SIGUSR2\n", "exit 0\n", "exit code 0\n" ],
+    'the thread ended no worker, and the supervisor went on'
+);
 
 done_testing;

@@ -15,7 +15,10 @@ sub told {
     my $supervisor = SupervisorTest->start(
         workers     => 1,
         crash_limit => 1,
-        worker      => sub { my ($worker) = @_; die join('|', map { defined $_ ? $_ : 'undef' } $code->($worker)) . "\n" },
+        worker      => sub {
+            my ($worker) = @_;
+            die join('|', map { defined $_ ? $_ : 'undef' } $code->($worker)) . "\n";
+        },
         %options,
     );
     my $exited = $supervisor->wait_for('worker_exited');
@@ -24,19 +27,47 @@ sub told {
     return $told;
 }
 
-is(told(sub { my ($worker) = @_; $worker->slot, $worker->generation, $worker->pid == $$, $worker->stopping }),
-    '0|1|1|0', 'slot, generation, pid, stopping');
+is(
+    told(sub { my ($worker) = @_; $worker->slot, $worker->generation, $worker->pid == $$, $worker->stopping }),
+    '0|1|1|0', 'slot, generation, pid, stopping'
+);
 is(told(sub { ref $_[0]->loop, $_[0]->loop == $_[0]->loop }), 'EventLoop::Fork::Loop|1', 'a loop, always the same');
-is(told(sub { map { ref $_ eq 'IO::Socket::IP' || ref $_, $_->sockport > 0 } $_[0]->listeners },
-        listen => [ '127.0.0.1:0', '127.0.0.1:0' ]),
-    '1|1|1|1', 'listeners in their order');
+is(
+    told(
+        sub {
+            map { ref $_ eq 'IO::Socket::IP' || ref $_, $_->sockport > 0 } $_[0]->listeners;
+        },
+        listen => [ '127.0.0.1:0', '127.0.0.1:0' ]
+    ),
+    '1|1|1|1',
+    'listeners in their order'
+);
 is(told(sub { $SIG{INT}, $SIG{PIPE}, ref $SIG{TERM} }), 'IGNORE|IGNORE|CODE', 'signals');
-is(told(sub { eval { $_[0]->extend_deadline('soon') }; ref $@, $@->message }),
-    q(EventLoop::Fork::Error|not a number of seconds: 'soon'), 'extend_deadline with nonsense');
-is(told(sub { eval { $_[0]->on_stop('nothing') }; $@->message }), q('code' is not code: 'nothing'), 'on_stop without code');
+is(
+    told(sub {
+        eval { $_[0]->extend_deadline('soon') };
+        ref $@, $@->message;
+    }),
+    q(EventLoop::Fork::Error|not a number of seconds: 'soon'),
+    'extend_deadline with nonsense'
+);
+is(
+    told(sub {
+        eval { $_[0]->on_stop('nothing') };
+        $@->message;
+    }),
+    q('code' is not code: 'nothing'),
+    'on_stop without code'
+);
 is(told(sub { $0 }, name => 'shop'), 'shop: worker 0', 'the title of its process');
-is(told(sub { eval { $_[0]->counter('x' x 32) }; $@->message }),
-    q(a counter's name has 1 to 31 bytes, not ') . 'x' x 32 . q('), 'a counter with a name that is too long');
+is(
+    told(sub {
+        eval { $_[0]->counter('x' x 32) };
+        $@->message;
+    }),
+    q(a counter's name has 1 to 31 bytes, not ') . 'x' x 32 . q('),
+    'a counter with a name that is too long'
+);
 
 subtest 'counters and requests' => sub {
     require EventLoop::Fork::Scoreboard;
@@ -68,7 +99,7 @@ subtest 'counters and requests' => sub {
     kill KILL => $ready[0]{pid};
     $supervisor->wait_for('worker_ready');
     is($board->header->{past_requests}, 1, 'what is over is kept');
-    is($supervisor->finish,             0, 'exit code');
+    is($supervisor->finish, 0, 'exit code');
     ok(!-e "$folder/status", 'the file is gone');
 };
 
@@ -79,12 +110,10 @@ subtest 'a stop before ready' => sub {
         workers => 1,
         worker  => sub {
             my ($worker) = @_;
-            $worker->on_stop(
-                sub {
-                    open my $file, '>', "$folder/stopped";
-                    $worker->loop->stop;
-                }
-            );
+            $worker->on_stop(sub {
+                open my $file, '>', "$folder/stopped";
+                $worker->loop->stop;
+            });
             syswrite $writer, 'is starting';
             select undef, undef, undef, 0.01 until $worker->stopping;    # a long start
             $worker->ready;
@@ -101,6 +130,7 @@ subtest 'a stop before ready' => sub {
 subtest 'as somebody else' => sub {
     my ($user) = grep { my @entry = getpwnam $_; @entry && $entry[2] > 0 } qw(nobody daemon);
     is(told(sub { $<, $> }, user => $user), join('|', (scalar getpwnam $user) x 2), 'the worker is that user');
-} if $> == 0;
+    }
+    if $> == 0;
 
 done_testing;

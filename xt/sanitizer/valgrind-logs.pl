@@ -12,7 +12,7 @@ sub is_ours {
     for my $frame ($record =~ /^==\d+==\s+(?:at|by) 0x[0-9A-F]+: (.+)$/mg) {
         next if $frame =~ /\A(?:malloc|calloc|realloc|memalign|posix_memalign|strdup|Perl_safesys\w+)\b/;
         next if $frame =~ m{\(in \S*/libev(?:ent)?[^/]*\)};
-        return $frame  =~ /\(([^()]+\.(?:c|h|xs|xsi)):\d+\)\z/ && is_source($1);
+        return $frame =~ /\(([^()]+\.(?:c|h|xs|xsi)):\d+\)\z/ && is_source($1);
     }
     return 0;
 }

@@ -31,8 +31,10 @@ sub kill {
     }
     return $count if defined $count;
     $signal = 'undef' unless defined $signal;
-    return EventLoop::Fork::Loop::_throw('EVF_ESIGNAL', 'kill', $signal,
-        "unknown signal '$signal'; `kill -l` lists the names");
+    return EventLoop::Fork::Loop::_throw(
+        'EVF_ESIGNAL', 'kill', $signal,
+        "unknown signal '$signal'; `kill -l` lists the names"
+    );
 }
 
 sub exit_reason {
@@ -49,8 +51,10 @@ sub exit_reason {
 sub loop {
     my ($self) = @_;
     $self->{loop_maker}
-        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'loop', undef,
-        'this is the parent; the loop is for the code in the child');
+        or EventLoop::Fork::Loop::_throw(
+        'EVF_EINVAL', 'loop', undef,
+        'this is the parent; the loop is for the code in the child'
+        );
     return $self->{loop} ||= $self->{loop_maker}->();
 }
 

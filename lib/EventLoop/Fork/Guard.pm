@@ -47,8 +47,10 @@ sub _reject {
     defined $thing
         or EventLoop::Fork::Loop::_throw('EVF_EINVAL', $operation, $thing, "what to guard is undef; $wanted");
     ref $thing
-        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', $operation, $thing,
-        "what to guard is the plain value '$thing'; $wanted");
+        or EventLoop::Fork::Loop::_throw(
+        'EVF_EINVAL', $operation, $thing,
+        "what to guard is the plain value '$thing'; $wanted"
+        );
     my $class = blessed $thing;
     defined $class
         or EventLoop::Fork::Loop::_throw(
@@ -58,9 +60,10 @@ sub _reject {
             . ' reference has nothing to guard by itself; guard what is in it, or give a code reference '
             . 'that makes the child forget it: guard($thing, sub { my ($thing) = @_; ... })'
         );
-    EventLoop::Fork::Loop::_throw('EVF_ENOTSUP', $operation, $thing,
-        "$class is a loop; forks make loops safe without a guard")
-        if $class =~ /\A(?:IO::Async::Loop|Mojo::IOLoop|EventLoop::Fork::Loop|EV::Loop)\b/;
+    EventLoop::Fork::Loop::_throw(
+        'EVF_ENOTSUP', $operation, $thing,
+        "$class is a loop; forks make loops safe without a guard"
+    ) if $class =~ /\A(?:IO::Async::Loop|Mojo::IOLoop|EventLoop::Fork::Loop|EV::Loop)\b/;
     EventLoop::Fork::Loop::_throw(
         'EVF_ENOTSUP', $operation, $thing,
         "how a child forgets a $class is not known; give the class a method DISOWN, or guard a code reference with it: "
@@ -87,8 +90,9 @@ sub register {
 
 sub new {
     my ($class, $thing, $code) = @_;
-    EventLoop::Fork::Loop::_check_code('guard', code => $code)  if defined $code;
-    EventLoop::Fork::Guard::Disowned::Registry->complain('guard', $thing) if EventLoop::Fork::Guard::Disowned::Registry->has($thing);
+    EventLoop::Fork::Loop::_check_code('guard', code => $code) if defined $code;
+    EventLoop::Fork::Guard::Disowned::Registry->complain('guard', $thing)
+        if EventLoop::Fork::Guard::Disowned::Registry->has($thing);
     my $kind    = _kind_of($thing, $code) or _reject('guard', $thing);
     my $anchor  = $kind->anchor($thing);
     my $address = refaddr $anchor;

@@ -15,8 +15,17 @@ sub _fail { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'at_fork', @_) }
 sub _number {
     my ($name, $value, $most) = @_;
     return $value
-        if defined $value && looks_like_number($value) && $value == $value && $value >= 0 && (!defined $most || $value <= $most);
-    _fail($value, "'$name' is not a number from 0" . (defined $most ? " to $most" : '') . ': ' . (defined $value ? "'$value'" : 'undef'));
+        if defined $value
+        && looks_like_number($value)
+        && $value == $value
+        && $value >= 0
+        && (!defined $most || $value <= $most);
+    _fail(
+        $value,
+        "'$name' is not a number from 0"
+            . (defined $most  ? " to $most" : '') . ': '
+            . (defined $value ? "'$value'"  : 'undef')
+    );
 }
 
 # What at_fork of EventLoop::Fork does.
@@ -32,12 +41,16 @@ sub register {
     EventLoop::Fork::Loop::_check_code('at_fork', $_ => $args{$_}) for @codes;
     if (exists $args{object}) {
         ref $args{object}
-            or _fail($args{object}, "'object' is not a reference: " . (defined $args{object} ? "'$args{object}'" : 'undef'));
+            or _fail(
+            $args{object},
+            "'object' is not a reference: " . (defined $args{object} ? "'$args{object}'" : 'undef')
+            );
     }
-    my $priority = exists $args{priority} ? _number(priority => $args{priority}, 100) : 50;
-    my $timeout  = exists $args{timeout}  ? _number(timeout  => $args{timeout})       : 0;
-    my $failure  = defined $args{on_failure} ? $args{on_failure} : 'report';
-    $failure eq 'report' || $failure eq 'cancel' or _fail($failure, "'on_failure' is 'report' or 'cancel', not '$failure'");
+    my $priority = exists $args{priority}    ? _number(priority => $args{priority}, 100) : 50;
+    my $timeout  = exists $args{timeout}     ? _number(timeout => $args{timeout})        : 0;
+    my $failure  = defined $args{on_failure} ? $args{on_failure}                         : 'report';
+    $failure eq 'report' || $failure eq 'cancel'
+        or _fail($failure, "'on_failure' is 'report' or 'cancel', not '$failure'");
     return $class->_new($args{name}, @args{qw(prepare parent child object)}, $priority, $timeout, $failure eq 'cancel');
 }
 

@@ -14,7 +14,7 @@ XSLoader::load('EventLoop::Fork', $VERSION);
 # Best first. The built-in one is always there.
 my @BACKENDS = qw(libev libevent poll);
 my %MODULES  = (libev => 'EventLoop::Fork::Backend::Libev', libevent => 'EventLoop::Fork::Backend::Libevent');
-my %PACKAGES = (libev => 'libev-dev', libevent => 'libevent-dev');
+my %PACKAGES = (libev => 'libev-dev', libevent                       => 'libevent-dev');
 
 # The address of a backend's table (0: the built-in one), or nothing where it was not built.
 sub _address {
@@ -29,7 +29,7 @@ sub _fail { return _throw(shift, 'new', @_) }
 
 # Backend and method of a new loop: what was asked for, or what the parent's loop had, or the environment, or the best.
 sub _choose {
-    my ($backend, $method) = @_;
+    my ($backend, $method)   = @_;
     my ($from, $method_from) = ('', '');
     my $is_asked_for = defined $backend;
     my ($parent_backend, $parent_method) = (_parent_backend(), _parent_method());
@@ -45,8 +45,10 @@ sub _choose {
             or _fail('EVF_EINVAL', $backend, "unknown backend '$backend'$from; there are: @BACKENDS");
         $address = _address($backend);
         defined $address
-            or _fail('EVF_ENOTSUP', $backend,
-                "backend '$backend'$from was not built; install $PACKAGES{$backend} and build EventLoop::Fork again");
+            or _fail(
+            'EVF_ENOTSUP', $backend,
+            "backend '$backend'$from was not built; install $PACKAGES{$backend} and build EventLoop::Fork again"
+            );
     }
     else {
         for (@BACKENDS) {
@@ -67,14 +69,16 @@ sub _choose {
         # The environment speaks of the backend that the program leaves open.
         return ($address, undef) if !$has && $is_asked_for && $method_from;
         $has
-            or _fail('EVF_EINVAL', $method, "backend '$backend' has no method '$method'$method_from here; "
-                . "there are: @methods");
+            or _fail(
+            'EVF_EINVAL', $method,
+            "backend '$backend' has no method '$method'$method_from here; " . "there are: @methods"
+            );
     }
     return ($address, $method);
 }
 
 sub new {
-    my ($class, %args) = @_;
+    my ($class, %args)     = @_;
     my ($backend, $method) = delete @args{qw(backend method)};
     for my $name (sort keys %args) {
         _fail('EVF_EINVAL', $name, "unknown option '$name'");

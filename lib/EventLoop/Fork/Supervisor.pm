@@ -34,19 +34,21 @@ sub new {
     my ($class, @pairs) = @_;
     my $options = EventLoop::Fork::Supervisor::Options::check(@pairs);
     $options->{start_method} eq 'fork'
-        or _refuse('new', $options->{start_method},
-        "start_method '$options->{start_method}' is not there yet; use 'fork', the default");
+        or _refuse(
+        'new', $options->{start_method},
+        "start_method '$options->{start_method}' is not there yet; use 'fork', the default"
+        );
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
     my $self = bless {
         options   => $options,
         listeners => [],
-        handles   => {},     # by berth: what is alive
+        handles   => {},         # by berth: what is alive
         queue     => [],
-        signals   => [],     # that have come and are not obeyed yet
+        signals   => [],         # that have come and are not obeyed yet
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
-    $self->_adapter;    # refuses a loop that nobody knows
+    $self->_adapter;             # refuses a loop that nobody knows
     return $self;
 }
 
@@ -64,7 +66,10 @@ sub _adapter {
 sub loop       { return $_[0]->_adapter->loop }
 sub is_running { return $_[0]{is_running} ? 1 : 0 }
 sub exit_code  { return $_[0]{exit_code} }
-sub listeners  { return map { $_->socket } @{ $_[0]{listeners} } }
+
+sub listeners {
+    return map { $_->socket } @{ $_[0]{listeners} };
+}
 
 sub run {
     my ($self) = @_;
@@ -89,17 +94,17 @@ my %SIGNALS = (
 
 sub start {
     my ($self) = @_;
-    $self->{is_running}        and _refuse('start', undef, 'this supervisor runs already');
+    $self->{is_running} and _refuse('start', undef, 'this supervisor runs already');
     defined $self->{exit_code} and _refuse('start', undef, 'this supervisor has ended; make a new one');
     @$self{qw(pid owner)} = ($$, _here());    # not in new: a program may become a daemon after that
     my $done = eval { $self->_open; 1 };
     if (!$done) {
         my $error = $@;
         $self->_close;
-        die $error;    ## no critic (RequireCarping): an object, thrown on
+        die $error;                           ## no critic (RequireCarping): an object, thrown on
     }
     $self->{is_running} = 1;
-    $0 = "$self->{options}{name}: supervisor" if defined $self->{options}{name};    ## no critic (LocalizedPunctuationVars)
+    $0 = "$self->{options}{name}: supervisor" if defined $self->{options}{name}; ## no critic (LocalizedPunctuationVars)
     $self->_feed('START');
     $self->_obey;
     return $self;
@@ -123,14 +128,15 @@ sub _here { return join ' ', $$, exists $INC{'threads.pm'} ? threads->tid : 0 }
 
 # What the workers inherit, and what names this process. Signals come first: one that arrives from here on is obeyed.
 sub _open {
-    my ($self) = @_;
+    my ($self)  = @_;
     my $options = $self->{options};
     my $adapter = $self->_adapter;
     weaken(my $weak = $self);
     EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, keys %SIGNALS);
     $self->_bind;
-    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file}) if defined $options->{pid_file};
-    $self->{board} = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
+    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file})
+        if defined $options->{pid_file};
+    $self->{board}  = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
     $self->{shared} = { board => $self->{board} };    # handles lose it with the supervisor: its file goes then
     $self->{board}->set_header(info => $self->_info);
     my ($bell_fd) = $self->{board}->bell_fds;
@@ -152,7 +158,7 @@ sub _open {
 }
 
 sub _bind {
-    my ($self) = @_;
+    my ($self)  = @_;
     my $options = $self->{options};
     my $who     = EventLoop::Fork::Supervisor::Privileges::identity(map { ($_ => $options->{$_}) } qw(user group));
     $self->{listeners} = [
@@ -244,8 +250,10 @@ sub reload { return $_[0]->_feed('RELOAD') }
 sub resize {
     my ($self, $count) = @_;
     defined $count && $count =~ /\A[1-9][0-9]{0,3}\z/ && $count <= WORKERS_MAX
-        or _refuse('resize', $count,
-        'the number of workers is 1 to ' . WORKERS_MAX . ', not ' . (defined $count ? "'$count'" : 'undef'));
+        or _refuse(
+        'resize', $count,
+        'the number of workers is 1 to ' . WORKERS_MAX . ', not ' . (defined $count ? "'$count'" : 'undef')
+        );
     return $self->_feed('RESIZE', workers => $count);
 }
 
@@ -290,7 +298,8 @@ sub status {
 sub _starts {
     my ($self, $pool) = @_;
     my $number = 0;
-    return { map { my $word = EventLoop::Fork::Scoreboard::cause_word($number++); $_ ? ($word => $_) : () } @{ $pool->{starts} } };
+    return { map { my $word = EventLoop::Fork::Scoreboard::cause_word($number++); $_ ? ($word => $_) : () }
+            @{ $pool->{starts} } };
 }
 
 1;

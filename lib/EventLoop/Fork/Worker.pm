@@ -40,7 +40,7 @@ sub _begin {
         pid            => $$,
         on_stop        => [],
     }, $class;
-    close $_ for grep {defined} delete @$supervisor{qw(bell trace)};
+    close $_ for grep { defined } delete @$supervisor{qw(bell trace)};
     $0 = "$self->{options}{name}: worker $self->{slot}"    ## no critic (LocalizedPunctuationVars)
         if defined $self->{options}{name};
     $self->{board}->attach($self->{berth});
@@ -96,8 +96,8 @@ sub _write_error {
 
 sub _follow_signals {
     my ($self) = @_;
-    $SIG{INT} = 'IGNORE';    # Ctrl-C reaches the whole group; the supervisor says when to stop
-    $SIG{$_} = 'IGNORE' for qw(HUP USR1 PIPE);
+    $SIG{INT}  = 'IGNORE';                         # Ctrl-C reaches the whole group; the supervisor says when to stop
+    $SIG{$_}   = 'IGNORE' for qw(HUP USR1 PIPE);
     $SIG{TERM} = sub { $self->_stop };
     $SIG{QUIT} = sub { $self->_leave };
     $self->_note_handlers;
@@ -125,7 +125,7 @@ sub _in_child {
     my ($self) = @_;
     my @names = @{ $self->{own_handlers} };
     $SIG{$_} = 'DEFAULT' for @names;    ## no critic (LocalizedPunctuationVars)
-    # Some loops block what they watch.
+                                        # Some loops block what they watch.
     POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), POSIX::SigSet->new(map { signal_number($_) } @names));
     return;
 }
@@ -133,7 +133,7 @@ sub _in_child {
 sub stopping {
     my ($self) = @_;
     $self->_stop        if !$self->{is_stopping} && getppid != $self->{supervisor_pid};
-    $self->_run_on_stop if $self->{has_to_stop} && !$self->{adapter};
+    $self->_run_on_stop if $self->{has_to_stop}  && !$self->{adapter};
     return $self->{is_stopping} ? 1 : 0;
 }
 
@@ -268,8 +268,10 @@ sub request_done    { $_[0]{board}->request_done;    return }
 sub extend_deadline {
     my ($self, $seconds) = @_;
     looks_like_number($seconds) && $seconds >= 0 && $seconds < 1e9
-        or EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'extend_deadline', $seconds,
-        'not a number of seconds: ' . (defined $seconds ? "'$seconds'" : 'undef'));
+        or EventLoop::Fork::Loop::_throw(
+        'EVF_EINVAL', 'extend_deadline', $seconds,
+        'not a number of seconds: ' . (defined $seconds ? "'$seconds'" : 'undef')
+        );
     $self->{board}->extend($seconds);
     return;
 }

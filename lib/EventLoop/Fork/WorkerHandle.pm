@@ -19,8 +19,8 @@ sub _new {
 sub pid        { return $_[0]{child}->pid }
 sub slot       { return $_[0]{slot} }
 sub generation { return $_[0]{generation} }
-sub is_ready   { return $_[0]{is_ready} ? 1 : 0 }
-sub is_running { return $_[0]{child} && $_[0]{child}->is_running ? 1 : 0 }
+sub is_ready   { return $_[0]{is_ready}                          ? 1                             : 0 }
+sub is_running { return $_[0]{child} && $_[0]{child}->is_running ? 1                             : 0 }
 sub kill       { my ($self, $signal) = @_; return $self->{child} ? $self->{child}->kill($signal) : 0 }
 
 sub age { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) - $_[0]{spawned} }

@@ -372,7 +372,7 @@ sub _read_body {
         return $self->_wait_for_more if length $self->{in} < $request->{length};
         $request->{body} = substr $self->{in}, 0, $request->{length}, '';
     }
-    $self->{state} = 'answer';
+    $self->{state}      = 'answer';
     $self->{is_counted} = 1;
     $self->{on_request}->() if $self->{on_request};
     $self->_call(sub { $self->{handler}->($request, $self) });

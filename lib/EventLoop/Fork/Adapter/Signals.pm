@@ -35,7 +35,10 @@ sub _check_signal {
     my ($class, $name) = @_;
     return if defined $name && $name !~ /\A(?:ZERO|KILL|STOP|SEGV|BUS|ILL|FPE)\z/ && grep { $_ eq $name } @signal_names;
     my $text = defined $name ? "'$name'" : 'undef';
-    return EventLoop::Fork::Loop::_throw('EVF_ESIGNAL', 'watch_signal', $name, "not a signal that can be caught: $text");
+    return EventLoop::Fork::Loop::_throw(
+        'EVF_ESIGNAL', 'watch_signal', $name,
+        "not a signal that can be caught: $text"
+    );
 }
 
 # ---- Watches --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ sub run {
     my $first   = readline $file;
     my $machine = defined $first ? EventLoop::Fork::Supervisor::Machine->new_from_trace($first) : undef;
     EventLoop::Fork::Command::fail("'$path' is no trace of a supervisor: line 1 has no options") unless $machine;
+
     while (defined(my $line = readline $file)) {
         my $actions = $machine->replay($line);
         EventLoop::Fork::Command::fail("'$path' line $.: not an event that this machine can take") unless $actions;
@@ -33,8 +34,9 @@ sub run {
 # One that says nothing is left out.
 sub _text {
     my ($action) = @_;
-    my @values = map {"$_=$action->{$_}"}
-        grep { $_ ne 'type' && defined $action->{$_} && length $action->{$_} && $action->{$_} ne '0' } sort keys %$action;
+    my @values   = map { "$_=$action->{$_}" }
+        grep { $_ ne 'type' && defined $action->{$_} && length $action->{$_} && $action->{$_} ne '0' }
+        sort keys %$action;
     return join ' ', lc $action->{type}, @values;
 }
 

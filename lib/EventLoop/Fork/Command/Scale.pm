@@ -62,9 +62,7 @@ sub _scale {
     return EventLoop::Fork::Command::fail(
         $is_taken
         ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
-        : sprintf(
-            '%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout
-        )
+        : sprintf('%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout)
     );
 }
 

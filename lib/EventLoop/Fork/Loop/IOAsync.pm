@@ -23,7 +23,8 @@ use constant {
 {
     no strict 'refs';
     *{$_} = \&{"EventLoop::Fork::Loop::$_"}
-        for qw(backend method loop_once run stop is_running watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
+        for
+        qw(backend method loop_once run stop is_running watch_io unwatch_io watch_time unwatch_time watch_idle unwatch_idle later
         watch_signal unwatch_signal watch_process unwatch_process watch_child unwatch_child fork post_fork);
 }
 

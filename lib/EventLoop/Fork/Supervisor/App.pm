@@ -21,7 +21,11 @@ sub check {
     }
     return if -f $app && -r _;
     my $error = "$!";
-    my $what  = !-e $app ? "there is no file '$app'" : -d _ ? "'$app' is a folder" : -f _ ? "cannot read '$app': $error" : "'$app' is not a file";
+    my $what =
+         !-e $app ? "there is no file '$app'"
+        : -d _    ? "'$app' is a folder"
+        : -f _    ? "cannot read '$app': $error"
+        :           "'$app' is not a file";
     return _refuse($app, $what);
 }
 
@@ -32,18 +36,22 @@ sub load {
     my ($app) = @_;
     my $got = is_file($app) ? _do_file($app) : _require($app);
     return $got if ref $got eq 'CODE';
-    return sub { $got->worker(@_) } if (blessed $got || !ref $got) && defined $got && $got->can('worker');
-    my $what = is_file($app) ? "'$app' returned " . (defined $got ? ref $got || "'$got'" : 'undef') : "module $app has no worker";
+    return sub { $got->worker(@_) }
+        if (blessed $got || !ref $got) && defined $got && $got->can('worker');
+    my $what =
+        is_file($app)
+        ? "'$app' returned " . (defined $got ? ref $got || "'$got'" : 'undef')
+        : "module $app has no worker";
     die "$what; what is wanted is code, or an object or a module with a method 'worker'\n";
 }
 
 sub _do_file {
     my ($app) = @_;
     my $path = File::Spec->rel2abs($app);
-    local $0 = $path;    # FindBin and the like
+    local $0 = $path;                                 # FindBin and the like
     my $got = do $path;
-    return $got if defined $got;
-    die $@ if length $@;               ## no critic (RequireCarping): as it is
+    return $got                    if defined $got;
+    die $@                         if length $@;      ## no critic (RequireCarping): as it is
     die "cannot read '$app': $!\n" if $!;
     return $got;
 }

@@ -31,7 +31,7 @@ sub _feed {
     while ($self->{is_running} and my $event = shift @{ $self->{queue} }) {
         my @actions = $self->{machine}->step(@$event) or next;
         # First: whoever is told of an action finds it in the scoreboard.
-        $self->_publish(grep {defined} $event->[1]{berth}, map { $_->{berth} } @actions);
+        $self->_publish(grep { defined } $event->[1]{berth}, map { $_->{berth} } @actions);
         $self->_attempt($_) for @actions;
     }
     if ($self->{is_running}) {
@@ -42,7 +42,7 @@ sub _feed {
 }
 
 sub _arm {
-    my ($self) = @_;
+    my ($self)  = @_;
     my $adapter = $self->_adapter;
     my $timeout = $self->{machine}->timeout;
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
@@ -121,12 +121,12 @@ sub _spawn {
         spawned      => _now(),
     );
     my $handle = EventLoop::Fork::WorkerHandle->_new(
-        berth      => $berth,
-        slot       => $slot,
-        generation => $action->{generation},
-        shared     => $self->{shared},
-        spawned    => _now(),
-        cause      => $action->{cause},
+        berth        => $berth,
+        slot         => $slot,
+        generation   => $action->{generation},
+        shared       => $self->{shared},
+        spawned      => _now(),
+        cause        => $action->{cause},
         requests_max => $action->{requests_max},
     );
     my $child = $self->_fork($handle, $action);
@@ -148,14 +148,15 @@ sub _spawn {
 sub _fork {
     my ($self, $handle, $action) = @_;
     local @EventLoop::Fork::Adapter::held_back = EventLoop::Fork::Worker::signals();
-    my $held = POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } @EventLoop::Fork::Adapter::held_back);
-    my $old  = POSIX::SigSet->new;
+    my $held =
+        POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } @EventLoop::Fork::Adapter::held_back);
+    my $old = POSIX::SigSet->new;
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $held, $old);
     weaken(my $weak = $self);
     my ($child, $error);
     {
         local $@;
-        $! = 0;
+        $!     = 0;
         $child = eval {
             EventLoop::Fork->fork(
                 loop    => $self->_adapter->loop,
@@ -244,7 +245,7 @@ sub _look {
 
 # The machine's view, where other processes see it.
 sub _publish {
-    my ($self, @berths) = @_;
+    my ($self, @berths)   = @_;
     my ($machine, $board) = @$self{qw(machine board)};
     my $pool = $machine->pool;
     $board->set_header(

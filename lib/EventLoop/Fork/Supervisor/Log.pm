@@ -19,7 +19,7 @@ sub line {
     $text =~ s/\s+\z//;
     my $name = defined $self->{name} ? "$self->{name} " : '';
     local $SIG{PIPE} = 'IGNORE';    # nobody reads the log any more: no reason to die
-    # One write: processes that share STDERR would mix their words.
+                                    # One write: processes that share STDERR would mix their words.
     print STDERR POSIX::strftime('%Y-%m-%d %H:%M:%S ', localtime) . "$name\[$$] $text\n";
     return;
 }
@@ -37,15 +37,15 @@ my %TEXTS = (
         "reload failed, the workers that are there go on: the new one ended: $_[0]{reason}";
     },
     breaker_open         => sub { ($_[0]{count} || 0) . ' failed starts: no more than one try at a time from here on' },
-    breaker_closed       => sub {'a worker has started: as usual again'},
-    start_method_changed => sub {"workers are started by $_[0]{method} from here on"},
-    reloading            => sub {"reloading: generation $_[0]{generation}"},
-    reloaded             => sub {"reloaded: all workers are of generation $_[0]{generation}"},
-    resized              => sub {"$_[0]{count} workers wanted"},
+    breaker_closed       => sub { 'a worker has started: as usual again' },
+    start_method_changed => sub { "workers are started by $_[0]{method} from here on" },
+    reloading            => sub { "reloading: generation $_[0]{generation}" },
+    reloaded             => sub { "reloaded: all workers are of generation $_[0]{generation}" },
+    resized              => sub { "$_[0]{count} workers wanted" },
     suspended            => sub { 'did not run for ' . _seconds($_[0]{elapsed}) . '; all deadlines moved' },
     stopping             => sub { $_[0]{is_fast} ? 'stopping now' : 'stopping; a second signal kills' },
-    stopped              => sub {'stopped'},
-    halted               => sub { ($_[0]{count} || 0) . " failed starts, no worker left: giving up with exit code $_[0]{exit_code}" },
+    stopped              => sub { 'stopped' },
+    halted => sub { ($_[0]{count} || 0) . " failed starts, no worker left: giving up with exit code $_[0]{exit_code}" },
 );
 
 sub text {
@@ -62,7 +62,7 @@ sub event {
     return $self->line($self->text($event));
 }
 
-sub _why   { return length($_[0]{cause} // '') ? " ($_[0]{cause})"   : '' }
+sub _why   { return length($_[0]{cause} // '') ? " ($_[0]{cause})"  : '' }
 sub _place { return defined $_[0]{place}       ? " at $_[0]{place}" : '' }
 
 sub _seconds {

@@ -11,7 +11,8 @@ use Time::HiRes ();
 
 # ---- Reports --------------------------------------------------------------------------------------------------------
 
-my %ABOUT_WORKER = map { $_ => 1 } qw(worker_started worker_ready worker_exited worker_stuck worker_draining worker_killed
+my %ABOUT_WORKER = map { $_ => 1 }
+    qw(worker_started worker_ready worker_exited worker_stuck worker_draining worker_killed
     spawn_failed backoff reload_failed);
 
 sub _report {

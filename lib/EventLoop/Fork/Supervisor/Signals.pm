@@ -45,7 +45,7 @@ sub _is {
 }
 
 sub _watch {
-    my ($name) = @_;
+    my ($name)  = @_;
     my ($first) = @{ $followers{$name} } or return;
     return if defined $first->{id};
     $first->{id} = $first->{adapter}->watch_signal($name => sub { _tell($name) });
