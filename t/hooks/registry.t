@@ -105,14 +105,12 @@ for my $kind (sort keys %forks) {
 
     subtest "a hook that fails ($kind)" => sub {
         my $good = at_fork(name => 'good', priority => 10, hooks_that_log('good'));
+        my %bad;
+        for my $phase (qw(prepare parent child)) {
+            $bad{$phase} = sub { die "in $phase\n" };
+        }
         my $line = __LINE__ + 1;
-        my $bad  = at_fork(
-            name => 'bad',
-            map {
-                my $phase = $_;
-                $phase => sub { die "in $phase\n" }
-            } qw(prepare parent child)
-        );
+        my $bad  = at_fork(name => 'bad', %bad);
         my $status;
         my $errors = with_stderr(sub { $status = $fork->() });
         is $status, 0, 'the fork goes on';
