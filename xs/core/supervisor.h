@@ -1,7 +1,7 @@
 /* The supervisor's decisions: which worker to start, ask to leave, examine or kill, and when. A pure function of its
  * state, one event and the time: nothing here forks, signals, waits, reads a clock or draws from anywhere but the seed
  * it was given. The driver carries out the actions and tells what came of them, as further events. Perl's driver is
- * lib/EventLoop/Fork/Supervisor.pm; t/core/supervisor_sim.c is one made of random numbers.
+ * lib/EventLoop/Fork/Supervisor/Driver.pm; t/core/supervisor_sim.c is one made of random numbers.
  *
  * A *slot* is a place for one worker, numbered from 0; its number outlives the workers in it. A slot has two *berths*,
  * so that a replacement can get ready beside the worker it replaces: berth 2 * slot and 2 * slot + 1. A worker's row of

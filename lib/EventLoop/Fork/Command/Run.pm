@@ -31,13 +31,13 @@ sub run {
     $given->{app} = _find_app($given->{app}) if defined $given->{app};
     my $options = EventLoop::Fork::Supervisor::Options::check_switches($given);
     $options->{loop} = $self->_loop($own);
-    my $is_found = defined $options->{status_file};
+    my $is_given = defined $options->{status_file};
     $self->_name($options);
     @ARGV = @$rest;    ## no critic (RequireLocalizedPunctuationVars): the app's
     my $supervisor =
         EventLoop::Fork::Supervisor->new(map { $_ => $options->{$_} } grep { defined $options->{$_} } keys %$options);
     $supervisor->start;
-    _say_where($supervisor, $options, $is_found);
+    _say_where($supervisor, $options, $is_given);
     return $supervisor->run;
 }
 
@@ -111,11 +111,11 @@ sub _name {
 # ---- What a user wants to know --------------------------------------------------------------------------------------
 
 sub _say_where {
-    my ($supervisor, $options, $is_found) = @_;
+    my ($supervisor, $options, $is_given) = @_;
     my $log       = EventLoop::Fork::Supervisor::Log->new(name => $options->{name});
     my @addresses = map { _address($_) } $supervisor->listeners;
     $log->line('listening on ' . join ', ', @addresses)      if @addresses;
-    $log->line("its status file is $options->{status_file}") if !$is_found && defined $options->{status_file};
+    $log->line("its status file is $options->{status_file}") if !$is_given && defined $options->{status_file};
     return;
 }
 
