@@ -49,17 +49,20 @@ subtest 'siblings draw different numbers' => sub {
     $supervisor->finish;
 };
 
+# Does not leave when it is asked to.
+sub stay {
+    my ($worker) = @_;
+    $worker->on_stop(sub { });
+    $worker->ready;
+    $worker->loop->run;
+    return 0;
+}
+
 subtest 'a second signal does not wait' => sub {
     my $supervisor = SupervisorTest->start(
         workers          => 1,
         graceful_timeout => 600,
-        worker           => sub {
-            my ($worker) = @_;
-            $worker->on_stop(sub { });
-            $worker->ready;
-            $worker->loop->run;
-            0;
-        },
+        worker           => \&stay,
     );
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('TERM');
@@ -74,13 +77,7 @@ subtest 'graceful_timeout' => sub {
     my $supervisor = SupervisorTest->start(
         workers          => 1,
         graceful_timeout => 0.2,
-        worker           => sub {
-            my ($worker) = @_;
-            $worker->on_stop(sub { });
-            $worker->ready;
-            $worker->loop->run;
-            0;
-        },
+        worker           => \&stay,
     );
     $supervisor->wait_for('worker_ready');
     is($supervisor->finish, 0, 'the supervisor ends by itself');
