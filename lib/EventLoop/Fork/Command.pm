@@ -207,34 +207,15 @@ sub unknown {
 sub nearest {
     my ($word, @known)    = @_;
     my ($nearest, $least) = (undef, 1 + int length($word) / 3);
+    require EventLoop::Fork::Supervisor::Options;
     for my $candidate (@known) {
-        my $distance = _distance($word, $candidate);
+        my $distance = EventLoop::Fork::Supervisor::Options::distance($word, $candidate);
         ($nearest, $least) = ($candidate, $distance)
             if $distance <= $least && !(defined $nearest && $distance == $least);
     }
     return $nearest if defined $nearest;
     my @longer = grep { length $word > 3 && index($_, $word) == 0 } @known;
     return @longer == 1 ? $longer[0] : undef;
-}
-
-# Letters to put in, leave out, change or swap with the next.
-sub _distance {
-    my ($from, $to) = @_;
-    my @from = split //, $from;
-    my @to   = split //, $to;
-    my @rows = ([ 0 .. @to ]);
-    for my $i (1 .. @from) {
-        my @row = ($i);
-        for my $j (1 .. @to) {
-            my $is_same    = $from[ $i - 1 ] eq $to[ $j - 1 ];
-            my ($least)    = sort { $a <=> $b } $rows[-1][$j] + 1, $row[-1] + 1, $rows[-1][ $j - 1 ] + !$is_same;
-            my $is_swapped = $i > 1 && $j > 1 && $from[ $i - 1 ] eq $to[ $j - 2 ] && $from[ $i - 2 ] eq $to[ $j - 1 ];
-            $least = $rows[-2][ $j - 2 ] + 1 if $is_swapped && $rows[-2][ $j - 2 ] + 1 < $least;
-            push @row, $least;
-        }
-        push @rows, \@row;
-    }
-    return $rows[-1][-1];
 }
 
 # ---- Output ---------------------------------------------------------------------------------------------------------

@@ -18,14 +18,6 @@ sub new {
     return bless { path => $path, board => EventLoop::Fork::Command::StatusFile::open_board($path) }, $class;
 }
 
-# The file may have been made anew, by a new supervisor.
-sub reopen {
-    my ($self) = @_;
-    my $board = eval { EventLoop::Fork::Scoreboard->open($self->{path}) } or return 0;
-    $self->{board} = $board;
-    return 1;
-}
-
 sub pid { return $_[0]{board}->owner }
 
 # ---- The supervisor -------------------------------------------------------------------------------------------------
@@ -203,10 +195,6 @@ The data, now.
 =head2 pid
 
 Of the supervisor; 0 when it has ended.
-
-=head2 reopen
-
-The file under that name again, after a restart. False: there is none.
 
 =head1 FUNCTIONS
 

@@ -359,7 +359,7 @@ sub _check_identity {
 sub _suggestion {
     my ($name) = @_;
     (my $plain = lc $name) =~ tr/-/_/;
-    my %distance = map { $_ => _distance($plain, $_) } @NAMES;
+    my %distance = map { $_ => distance($plain, $_) } @NAMES;
     my ($best)   = sort { $distance{$a} <=> $distance{$b} || $a cmp $b } @NAMES;
     my @meant    = $distance{$best} <= 1 + length($plain) / 5 ? $best : ();
     @meant = grep { length $plain > 2 && index($_, $plain) >= 0 } @NAMES if !@meant;
@@ -369,20 +369,24 @@ sub _suggestion {
     return '; there are: ' . join ' ', sort @NAMES;
 }
 
-# Levenshtein's.
-sub _distance {
+# Letters to put in, leave out, change or swap with the next.
+sub distance {
     my ($from, $to) = @_;
-    my @row = 0 .. length $to;
-    for my $i (1 .. length $from) {
-        my @next = $i;
-        for my $j (1 .. length $to) {
-            my $cost = substr($from, $i - 1, 1) eq substr($to, $j - 1, 1) ? 0 : 1;
-            my ($least) = sort { $a <=> $b } $row[$j] + 1, $next[ $j - 1 ] + 1, $row[ $j - 1 ] + $cost;
-            push @next, $least;
+    my @from = split //, $from;
+    my @to   = split //, $to;
+    my @rows = ([ 0 .. @to ]);
+    for my $i (1 .. @from) {
+        my @row = ($i);
+        for my $j (1 .. @to) {
+            my $is_same    = $from[ $i - 1 ] eq $to[ $j - 1 ];
+            my ($least)    = sort { $a <=> $b } $rows[-1][$j] + 1, $row[-1] + 1, $rows[-1][ $j - 1 ] + !$is_same;
+            my $is_swapped = $i > 1 && $j > 1 && $from[ $i - 1 ] eq $to[ $j - 2 ] && $from[ $i - 2 ] eq $to[ $j - 1 ];
+            $least = $rows[-2][ $j - 2 ] + 1 if $is_swapped && $rows[-2][ $j - 2 ] + 1 < $least;
+            push @row, $least;
         }
-        @row = @next;
+        push @rows, \@row;
     }
-    return $row[-1];
+    return $rows[-1][-1];
 }
 
 # ---- Switches and help ----------------------------------------------------------------------------------------------
@@ -488,6 +492,10 @@ default is C<undef>. The result can be checked again and stays the same.
 =head2 check_switches(\%given)
 
 The same for what C<getopt_spec> has collected.
+
+=head2 distance($from, $to)
+
+How many letters one word has to put in, leave out, change or swap with the next to become the other.
 
 =head2 getopt_spec(\%given)
 
