@@ -88,7 +88,7 @@ my $seed = shift;
 $seed ? srand $seed : rand;
 for (1, 2) {
     my $pid = fork;
-    if (!$pid) { print rand, ' '; exit }
+    if (!$pid) { printf '%.12f ', rand; exit }
     waitpid $pid, 0;
 }
 EOP
@@ -104,7 +104,7 @@ $| = 1;
 rand;
 for (1, 2) {
     my $pid = fork;
-    if (!$pid) { print rand, ' '; exit }
+    if (!$pid) { printf '%.12f ', rand; exit }
     waitpid $pid, 0;
 }
 EOP
@@ -115,7 +115,7 @@ $| = 1;
 rand;
 my $loop = IO::Async::Loop::Poll->new;
 for (1, 2) {
-    $loop->fork(code => sub { print rand, ' '; 0 }, on_exit => sub { $loop->stop });
+    $loop->fork(code => sub { printf '%.12f ', rand; 0 }, on_exit => sub { $loop->stop });
     $loop->run;
 }
 EOP
