@@ -93,6 +93,7 @@ sub run_jobs {
 sub start_job {
     my ($job, $try) = @_;
     my $bound = is_right($job) ? BOUND : $SHORT[$try];
+    delete local $ENV{LD_PRELOAD} unless $job->{is_ours};    # no sanitizer: nothing of ours runs in it
     $job->{program} = start_program($PROGRAM, $job->{family}{name}, $job->{tool}, $job->{check}{name}, $bound);
     return;
 }
@@ -104,7 +105,7 @@ sub end_job {
     my $program = delete $job->{program};
     my $result  = eval { end_program($program) };
     my $error   = $@;
-    if (!$result) {    # its children may hold the pipe open, too
+    if (!$result) {                                          # its children may hold the pipe open, too
         kill KILL => $program->{pid};
         waitpid $program->{pid}, 0;
         $result = { stdout => "fault h\ndone\n", stderr => $error, status => 0 };
