@@ -7,8 +7,6 @@ use ForkTest;
 use POSIX ();
 use Test2::V0;
 
-use constant MANY => $ENV{EVF_TEST_SLOW} ? 100 : 500;
-
 # As many as the limits of this process allow.
 sub count_of {
     my ($wanted)    = @_;
@@ -57,7 +55,7 @@ each_loop sub {
     my ($new, $kind) = @_;
     my $is_native_best = $kind->{is_best} && !$kind->{is_io_async};
     for my $use_pidfd (1, 0) {
-        my $count = count_of($is_native_best && ($use_pidfd || $kind->{backend} eq 'poll') ? MANY : 60);
+        my $count = count_of($is_native_best && ($use_pidfd || $kind->{backend} eq 'poll') ? 500 : 60);
         EventLoop::Fork::Loop::_use_pidfd($use_pidfd);
         my $seen = burst($new->(), $count);
         EventLoop::Fork::Loop::_use_pidfd(1);

@@ -34,7 +34,7 @@ sub send_to_fresh_children {
 
 each_loop sub {
     my ($new, $kind) = @_;
-    send_to_fresh_children($new->(), $kind->{is_best} && !$ENV{EVF_TEST_SLOW} ? 400 : 60);
+    send_to_fresh_children($new->(), $kind->{is_best} ? 400 : 60);
 };
 
 each_loop sub {

@@ -157,10 +157,8 @@ sub each_loop {
     my @kinds = loop_kinds();
     EventLoop::Fork::Loop->new;    # a process keeps a descriptor from its first loop on
     forget_io_async();
-    # valgrind takes its time: of each backend one method, where t/loop runs on all of them.
-    my $only_best = $options{best} || under_valgrind();
     for my $kind (@kinds) {
-        next if $only_best && !$kind->{is_best} || $options{io_async} && !$kind->{is_io_async};
+        next if $options{best} && !$kind->{is_best} || $options{io_async} && !$kind->{is_io_async};
         next if $ENV{FORK_TEST_LOOPS} && $kind->{label} !~ $ENV{FORK_TEST_LOOPS};
         Test2::V0::subtest(
             $kind->{label},
