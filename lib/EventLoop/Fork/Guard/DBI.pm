@@ -80,13 +80,25 @@ sub disown {
     if ($cached) {
         delete @$cached{ grep { $cached->{$_} && (tied %{ $cached->{$_} } || 0) == $connection } keys %$cached };
     }
+    my $is_pg = $driver->{Name} eq 'Pg';
+    _never_free($connection) if $is_pg;
     for my $handle (@outer) {
         next if EventLoop::Fork::Guard::Disowned::Registry->has($handle);
         my $own = tied %$handle or next;
+        _never_free($own) if $is_pg && $own != $connection;
         $own->STORE(InactiveDestroy => 1);
         EventLoop::Fork::Guard::Disowned::Registry->take_hash($handle, EventLoop::Fork::Guard::owner(), $own);
     }
     $connection->STORE(InactiveDestroy => 1);
+    return;
+}
+
+# Under InactiveDestroy, DBD::Pg 3.16 lets an asynchronous statement go and still looks into it when its connection goes;
+# the other way round it writes into the connection. Holding both is not enough: a process that exits lets go of all it
+# holds, in no order.
+sub _never_free {
+    my ($inner) = @_;
+    &Internals::SvREFCNT($inner, &Internals::SvREFCNT($inner) + 1);
     return;
 }
 
@@ -108,7 +120,7 @@ EventLoop::Fork::Guard::DBI - connections of DBI in a child
 
 What a child does with handles of L<DBI> that its parent guards: C<InactiveDestroy> on the connection and on every statement,
 the socket replaced where the driver tells its number, the entry of C<connect_cached> removed. In the parent C<AutoInactiveDestroy>
-is set while the guard holds.
+is set while the guard holds. Handles of L<DBD::Pg> are never freed in the child: its destructors look into each other.
 
 An L<EventLoop::Fork::Guard::Kind>; L<EventLoop::Fork::Guard> calls it.
 
