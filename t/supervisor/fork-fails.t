@@ -29,7 +29,7 @@ subtest 'a fork that fails is tried again, later and later' => sub {
     my @ready = $supervisor->wait_for_count(worker_ready => 2);
     open my $file, '>', $full or die "$full: $!";
     kill KILL => $ready[0]{pid};
-    my @delays = map { $_->{elapsed} } $supervisor->wait_for_count(backoff => 4);
+    my @delays = map  { $_->{elapsed} } $supervisor->wait_for_count(backoff => 4);
     my @failed = grep { $_->{event} eq 'spawn_failed' } $supervisor->events;
     cmp_ok(scalar @failed, '>=', 4, 'each delay is for one that failed');
     like($failed[0]{reason}, qr/no more processes/, 'the reason is told');

@@ -1,6 +1,6 @@
-/* Preloaded by `./dev valgrind`: of each process only the first children that it forks look for leaks at their end. That
- * look takes ten times as long as all that most of them do, and hundreds are forked by the same line. Errors of memory
- * are reported of every child. */
+/* Preloaded by `./dev valgrind`: of each process only the first children that it forks look for leaks at their end.
+ * That look takes ten times as long as all that most of them do, and hundreds are forked by the same line. Errors of
+ * memory are reported of every child. */
 #include <pthread.h>
 #include <valgrind/valgrind.h>
 
