@@ -213,6 +213,7 @@ struct glue_board {
 /* New objects; throw. path: NULL for nameless memory. */
 SV *glue_board_new(pTHX_ const char *class_name, SV *path, SV *rows);
 SV *glue_board_open(pTHX_ const char *class_name, SV *path, bool is_writable);
+void glue_board_rename(pTHX_ struct glue_board *board, SV *path, pid_t replaced);
 void glue_board_free(pTHX_ SV *self);
 struct glue_board *glue_board_of(pTHX_ SV *self, const char *operation); /* throws when self is none */
 

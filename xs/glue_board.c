@@ -62,6 +62,15 @@ SV *glue_board_open(pTHX_ const char *class_name, SV *path, bool is_writable) {
     return new_object(aTHX_ class_name, evf);
 }
 
+void glue_board_rename(pTHX_ struct glue_board *board, SV *path, pid_t replaced) {
+    if (!SvOK(path)) glue_throw(aTHX_ EVF_EINVAL, OPERATION, path, "rename needs a path");
+    const char *name = take_path(aTHX_ path);
+    const int rc = evf_scoreboard_rename(board->board, name, replaced);
+    if (rc == EVF_EINVAL)
+        glue_throw(aTHX_ rc, OPERATION, path, "not the file of this process, or its name is shorter than '%s'", name);
+    if (rc < 0) refuse(aTHX_ rc, path, "rename to");
+}
+
 struct glue_board *glue_board_of(pTHX_ SV *self, const char *operation) {
     SvGETMAGIC(self);
     if (!sv_isobject(self) || !SvIOK(SvRV(self)) || !sv_derived_from(self, "EventLoop::Fork::Scoreboard"))

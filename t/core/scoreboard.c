@@ -304,6 +304,63 @@ static void no_room(void) {
     close_folder();
 }
 
+/* A successor takes the name of the one before, which lives and keeps its memory; nobody else's. */
+static void renamed(void) {
+    struct tester tester;
+    char pending[sizeof path + 8], taken[sizeof path + 4];
+    open_folder();
+    (void)snprintf(pending, sizeof pending, "%s.pending", path);
+    (void)snprintf(taken, sizeof taken, "%s.own", path);
+    struct evf_scoreboard *before = new_board(path, 1);
+    evf_scoreboard_row(before, 0)->pid = 5;
+    if (fork_tester(&tester)) {
+        struct evf_scoreboard *board = new_board(pending, 3);
+        evf_scoreboard_row(board, 2)->pid = 7;
+        CHECK_INT(evf_scoreboard_rename(board, path, 0), EVF_EBUSY);
+        CHECK_INT(evf_scoreboard_rename(board, path, getpid()), EVF_EBUSY);
+        CHECK_INT(evf_scoreboard_rename(board, "", 0), EVF_EINVAL);
+        CHECK_INT(evf_scoreboard_rename(board, "/no/such/folder", 0), EVF_ESYSTEM);
+        CHECK_INT(access(pending, F_OK), 0);
+        CHECK_INT(evf_scoreboard_rename(board, path, getppid()), 0);
+        CHECK_INT(access(pending, F_OK), -1);
+        struct evf_scoreboard *reader = open_board(false);
+        CHECK_INT(evf_scoreboard_owner(reader), getpid());
+        CHECK_INT(evf_scoreboard_row(reader, 2)->pid, 7);
+        evf_scoreboard_free(reader);
+        CHECK_INT(evf_scoreboard_rename(board, pending, 0), EVF_EINVAL); /* longer */
+        tell_parent(&tester);
+        wait_for_parent(&tester); /* it has freed its own */
+        CHECK_INT(access(path, F_OK), 0);
+        evf_scoreboard_free(board);
+        CHECK_INT(access(path, F_OK), -1);
+        leave(&tester);
+    }
+    wait_for_child(&tester);
+    CHECK_INT(evf_scoreboard_row(before, 0)->pid, 5);
+    CHECK_INT(evf_scoreboard_owner(before), getpid());
+    evf_scoreboard_free(before);
+    tell_child(&tester);
+    check_tester(&tester);
+    /* A stale one may be replaced by anybody, another kind of file by nobody. */
+    if (fork_tester(&tester)) {
+        (void)new_board(path, 1);
+        leave(&tester);
+    }
+    check_tester(&tester);
+    struct evf_scoreboard *board = new_board(pending, 1);
+    write_file("not a scoreboard", 16);
+    CHECK_INT(evf_scoreboard_rename(board, path, 0), EVF_ESYSTEM);
+    CHECK_INT(errno, EEXIST);
+    (void)unlink(path);
+    CHECK_INT(evf_scoreboard_rename(board, path, 0), 0);
+    struct evf_scoreboard *own = new_board(taken, 1);
+    CHECK_INT(evf_scoreboard_rename(own, path, getpid()), EVF_EBUSY);
+    evf_scoreboard_free(own);
+    evf_scoreboard_free(board);
+    CHECK_INT(access(path, F_OK), -1);
+    close_folder();
+}
+
 static void texts(void) {
     char field[8], copy[8];
     memset(field, 0, sizeof field);
@@ -386,6 +443,7 @@ int main(int argc, char **argv) {
         TAP_TEST(files_of_others, "files that are something else are left alone"),
         TAP_TEST(other_layouts, "another layout is refused"),
         TAP_TEST(no_room, "a disk without room is found at once, and nothing is left"),
+        TAP_TEST(renamed, "a successor takes the name of the one before"),
         TAP_TEST(texts, "texts are cut where a character begins, and always end"),
         TAP_TEST(cleared, "a row is cleared but for how its last worker ended"),
         TAP_TEST(words, "states have names"),

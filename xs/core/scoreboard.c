@@ -265,6 +265,34 @@ int evf_scoreboard_new(const char *path, unsigned rows, struct evf_scoreboard **
     return 0;
 }
 
+static int check_replaceable(const char *path, pid_t replaced) {
+    struct flock question = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct stat st;
+    if (is_own(path)) return EVF_EBUSY; /* not to be opened */
+    const int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? 0 : EVF_ESYSTEM;
+    int rc = 0;
+    if (fstat(fd, &st) < 0 || fcntl(fd, F_GETLK, &question) < 0) rc = EVF_ESYSTEM;
+    else if (!S_ISREG(st.st_mode) || (st.st_size > 0 && !is_scoreboard(fd))) {
+        errno = EEXIST;
+        rc = EVF_ESYSTEM;
+    } else if (question.l_type != F_UNLCK && (replaced == 0 || question.l_pid != replaced)) rc = EVF_EBUSY;
+    const int saved_errno = errno;
+    (void)close(fd);
+    errno = saved_errno;
+    return rc;
+}
+
+int evf_scoreboard_rename(struct evf_scoreboard *board, const char *path, pid_t replaced) {
+    const size_t length = strlen(path);
+    if (board->maker != getpid() || length == 0 || length > strlen(board->path)) return EVF_EINVAL;
+    int rc = check_replaceable(path, replaced);
+    if (rc < 0) return rc;
+    if (rename(board->path, path) < 0) return EVF_ESYSTEM;
+    memcpy(board->path, path, length + 1);
+    return 0;
+}
+
 /* ---- Reading one -------------------------------------------------------------------------------------------- */
 
 static int check_layout(struct evf_scoreboard *board) {

@@ -160,6 +160,13 @@ A text for people, of up to 4095 bytes.
 Sets some of them. An array is set as a whole. An unknown name, or a value that is none, is C<EVF_EINVAL>; then nothing is
 set.
 
+=head2 rename
+
+    $board->rename($path, $pid);
+
+In the process that made it: its file gets another name, at most as long as the one it has, and replaces a scoreboard of
+that name whose owner has ended or is C<$pid>. C<EVF_EBUSY>: another process owns that.
+
 =head2 rows
 
 How many there are.
