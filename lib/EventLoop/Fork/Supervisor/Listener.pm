@@ -175,6 +175,7 @@ sub hand_over {
     return EventLoop::Fork::Supervisor::Listener::Inherited::hand_over(@listeners);
 }
 
+sub owns_file    { return EventLoop::Fork::Supervisor::Listener::Unix::owns_file($_[0]) }
 sub claim_file   { return EventLoop::Fork::Supervisor::Listener::Unix::claim_file($_[0]) }
 sub release_file { return EventLoop::Fork::Supervisor::Listener::Unix::release_file($_[0]) }
 sub remove_file  { return EventLoop::Fork::Supervisor::Listener::Unix::remove_file($_[0]) }
@@ -347,6 +348,10 @@ Closes this process' copy. Others keep theirs, and the socket file stays.
 
 Removes the socket file if this process made it and if it still is the same file. True if it did. Call it before
 C<close>.
+
+=head2 owns_file
+
+Whether C<remove_file> would try to.
 
 =head2 claim_file
 

@@ -30,15 +30,35 @@ sub write {
     my ($class, $path, %options) = @_;
     _fail($path, 'the path of the pid file is empty', 'EVF_EINVAL') if !defined $path || $path eq '';
     my $self = bless { path => File::Spec->rel2abs($path), pid => $$ }, $class;
-    EventLoop::Fork::Supervisor::FolderLock::locked(
-        $self->{path},
-        sub {
-            $self->_check($options{replaces});
-            $self->_write;
-        }
-    );
+    $self->_replace($options{replaces}, $options{is_pending});
     return $self;
 }
+
+sub _replace {
+    my ($self, $replaced, $is_pending) = @_;
+    return EventLoop::Fork::Supervisor::FolderLock::locked(
+        $self->{path},
+        sub {
+            $self->_check($replaced);
+            $self->_write    if !$self->{pending};
+            $self->_put_name if !$is_pending;
+        }
+    );
+}
+
+sub put_in_place {
+    my ($self, $replaced) = @_;
+    return $self->_replace($replaced);
+}
+
+# Somebody else's that has replaced ours, and has ended.
+sub restore {
+    my ($self, $pid) = @_;
+    return if (ref($self)->read($self->{path}) // 0) != $pid;
+    return $self->_replace($pid);
+}
+
+sub pending { return $_[0]{pending} }
 
 sub path { return $_[0]{path} }
 sub pid  { return $_[0]{pid} }
@@ -52,6 +72,7 @@ sub read {
 sub remove {
     my ($self) = @_;
     return 0 if $self->{pid} != $$;
+    unlink delete $self->{pending} if defined $self->{pending};
     return EventLoop::Fork::Supervisor::FolderLock::locked(
         $self->{path},
         sub {
@@ -93,15 +114,23 @@ sub _write {
     my $temporary = "$path.$$.tmp";
     unlink $temporary;    # of a namesake that was killed here
     sysopen my $handle, $temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, MODE or $self->_cannot($!);
-    my $is_written =
-           chmod(MODE, $handle)
-        && print({$handle} "$$\n")
-        && close($handle)
-        && rename $temporary, $path;
-    return if $is_written;
-    my $error = $!;
-    unlink $temporary;
-    $self->_cannot($error);
+    $self->{pending} = $temporary;
+    my $is_written = chmod(MODE, $handle) && print({$handle} "$$\n") && close($handle);
+    $self->_give_up($!) if !$is_written;
+    return;
+}
+
+sub _put_name {
+    my ($self) = @_;
+    rename $self->{pending}, $self->{path} or $self->_give_up($!);
+    delete $self->{pending};
+    return;
+}
+
+sub _give_up {
+    my ($self, $error) = @_;
+    unlink delete $self->{pending};
+    return $self->_cannot($error);
 }
 
 sub _cannot {
@@ -153,7 +182,7 @@ C<pid_file>.
 =head2 write($path, replaces => $pid)
 
 Writes the file for this process and returns an object. C<replaces> is a running process whose file may be replaced: the
-predecessor at a hot restart.
+predecessor at a hot restart. With C<is_pending> it gets its name by C<put_in_place> only.
 
 =head2 read($path)
 
@@ -168,6 +197,18 @@ The path, from the root: a daemon changes its folder.
 =head2 pid
 
 The process that wrote it.
+
+=head2 pending
+
+The path it has until then.
+
+=head2 put_in_place($pid)
+
+Gives it its name, in place of the file of that process.
+
+=head2 restore($pid)
+
+Writes it anew if it has become that of this process, which has ended.
 
 =head2 remove
 

@@ -5,7 +5,7 @@ package EventLoop::Fork::Supervisor::Listener::Bound;
 use strict;
 use warnings;
 
-use EventLoop::Fork::Supervisor::Listener::Inherited qw(adopt);
+use EventLoop::Fork::Supervisor::Listener::Inherited qw(adopt asked_for_before);
 use EventLoop::Fork::Supervisor::Listener::Socket    qw(only_holds why_not_bound);
 use Exporter                                         qw(import);
 use Scalar::Util                                     qw(blessed);
@@ -22,6 +22,8 @@ sub _fail {
 sub open_fd {
     my ($listener, $options) = @_;
     my $number = $listener->{number};
+    my @before = asked_for_before($listener, $options);    # the number was another one there
+    return @before if @before;
     my ($inherited) = grep { ($_->fd // -1) == $number } @{ $options->{inherited} };
     return adopt($listener, $inherited, $options) if $inherited;
     # A handle of its own: bless would change what another one of the program is.

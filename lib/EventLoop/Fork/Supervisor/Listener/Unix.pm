@@ -103,9 +103,14 @@ sub release_file {
     return;
 }
 
+sub owns_file {
+    my ($listener) = @_;
+    return $listener->{file_id} && $listener->{file_pid} == $$ ? 1 : 0;
+}
+
 sub remove_file {
     my ($listener) = @_;
-    return 0 if !$listener->{file_id} || $listener->{file_pid} != $$;
+    return 0 if !owns_file($listener);
     my $id = delete $listener->{file_id};
     return _file_id($listener->path) eq $id && unlink($listener->path) ? 1 : 0;
 }
@@ -133,6 +138,8 @@ For L<EventLoop::Fork::Supervisor::Listener>.
 =head2 open_unix($listener, \%options)
 
 The listener, bound and listening, or the inherited one for its path. The file is this process'. Throws.
+
+=head2 owns_file($listener)
 
 =head2 claim_file($listener)
 
