@@ -19,6 +19,8 @@ use EventLoop::Fork::Supervisor::Log;
 use EventLoop::Fork::Supervisor::Options;
 use EventLoop::Fork::Supervisor::PidFile;
 use EventLoop::Fork::Supervisor::Privileges;
+use EventLoop::Fork::Supervisor::Restart;
+use EventLoop::Fork::Supervisor::Restart::Predecessor;
 use EventLoop::Fork::Supervisor::Signals;
 use Scalar::Util qw(weaken);
 use Time::HiRes  ();
@@ -89,7 +91,7 @@ my %SIGNALS = (
     TTIN => sub { $_[0]->_scale(1) },
     TTOU => sub { $_[0]->_scale(-1) },
     USR1 => sub { $_[0]->_forward('USR1') },
-    USR2 => sub { $_[0]{log}->line('USR2: hot restart is not there yet; HUP reloads the workers') },
+    USR2 => sub { $_[0]->restart },
 );
 
 sub start {
@@ -100,6 +102,7 @@ sub start {
     my $done = eval { $self->_open; 1 };
     if (!$done) {
         my $error = $@;
+        $self->{predecessor}->fail(EventLoop::Fork::Loop::_exception_text($error)) if $self->{predecessor};
         $self->_close;
         die $error;                           ## no critic (RequireCarping): an object, thrown on
     }
@@ -133,10 +136,11 @@ sub _open {
     my $adapter = $self->_adapter;
     weaken(my $weak = $self);
     EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, keys %SIGNALS);
+    my $predecessor = $self->{predecessor} = EventLoop::Fork::Supervisor::Restart::Predecessor->take;
     $self->_bind;
-    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write($options->{pid_file})
-        if defined $options->{pid_file};
-    $self->{board}  = EventLoop::Fork::Scoreboard->new(path => $options->{status_file}, rows => ROWS);
+    $self->_write_pid_file if defined $options->{pid_file};
+    my $path = $predecessor ? $predecessor->pending($options->{status_file}) : $options->{status_file};
+    $self->{board}  = EventLoop::Fork::Scoreboard->new(path => $path, rows => ROWS);
     $self->{shared} = { board => $self->{board} };    # handles lose it with the supervisor: its file goes then
     $self->{board}->set_header(info => $self->_info);
     my ($bell_fd) = $self->{board}->bell_fds;
@@ -154,6 +158,20 @@ sub _open {
         { %$options, can_spawn => 0, seed => $self->_seed },
         $self->_open_trace,
     );
+    $predecessor->watch($self) if $predecessor;
+    return;
+}
+
+# After a hot restart it gets its name when that of the scoreboard, too, is that of this supervisor.
+sub _write_pid_file {
+    my ($self)      = @_;
+    my $predecessor = $self->{predecessor};
+    my $path        = $self->{options}{pid_file};
+    $self->{pid_file} = EventLoop::Fork::Supervisor::PidFile->write(
+        $path,
+        $predecessor ? (replaces => $predecessor->pid, is_pending => 1) : ()
+    );
+    $predecessor->note_file($self->{pid_file}->pending) if $predecessor;
     return;
 }
 
@@ -189,7 +207,7 @@ sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 
 sub _info {
     my ($self) = @_;
-    return EventLoop::Fork::Supervisor::Log::json({
+    my $info = $self->{info} ||= {
         name      => $self->{options}{name},
         program   => $0,
         perl      => sprintf('%vd', $^V),
@@ -197,7 +215,8 @@ sub _info {
         loop      => $self->_adapter->family,
         listeners => [ map { $_->name } @{ $self->{listeners} } ],
         worker    => defined $self->{options}{app} ? $self->{options}{app} : undef,
-    });
+    };
+    return EventLoop::Fork::Supervisor::Log::json($info);
 }
 
 # In reverse, of a half-opened one too.
@@ -209,6 +228,7 @@ sub _close {
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
     delete $self->{shared}{board};
     delete @$self{qw(bell life_reader life_writer board machine trace)};
+    for my $other (grep { defined } delete @$self{qw(restart predecessor)}) { $other->leave }
     for my $listener (splice @{ $self->{listeners} }) {
         $listener->remove_file;
         $listener->close;
@@ -220,6 +240,7 @@ sub _close {
 
 sub _finish {
     my ($self, $exit_code) = @_;
+    return if $self->{restart} && $self->{restart}->holds_up($exit_code);
     $self->{board}->set_header(exit_code => $exit_code);
     $self->{exit_code}  = $exit_code;
     $self->{is_running} = 0;
@@ -234,6 +255,7 @@ sub DESTROY {
     return if !$self->{is_running} || $self->{owner} ne _here();
     local ($@, $!, $?);
     $_->kill('TERM') for $self->workers;
+    $self->{restart}->stop if $self->{restart};
     eval { $self->_close };
     return;
 }
@@ -242,10 +264,28 @@ sub DESTROY {
 
 sub stop {
     my ($self, %how) = @_;
+    $self->{is_asked_to_stop} = 1;
+    $self->{restart}->stop($how{fast}) if $self->{restart};
     return $self->_feed('STOP', is_fast => $how{fast} ? 1 : 0);
 }
 
 sub reload { return $_[0]->_feed('RELOAD') }
+
+# Of the process: a program that becomes a daemon is one already.
+sub is_successor { return EventLoop::Fork::Supervisor::Restart::Predecessor::is_successor() }
+
+sub restart {
+    my ($self) = @_;
+    return $self if !$self->{is_running};
+    my $why_not =
+          $self->{restart}          ? 'process ' . $self->{restart}->pid . ' is about to take over already'
+        : $self->{is_asked_to_stop} ? 'this supervisor stops'
+        : $self->{predecessor}      ? 'this supervisor has not taken over itself yet'
+        :                             undef;
+    if   (defined $why_not) { $self->{log}->line("no restart: $why_not") }
+    else                    { EventLoop::Fork::Supervisor::Restart->begin($self) }
+    return $self;
+}
 
 sub resize {
     my ($self, $count) = @_;
@@ -445,6 +485,10 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
     breaker_open       count; breaker_closed
     reloading          reloaded, reload_failed with the reason
     resized            count
+    restart_started    pid: of the new supervisor
+    restart_failed     reason; pid, if it got one
+    restarted          pid: the new supervisor is in charge; this one stops
+    taken_over         pid: this supervisor is in charge, in place of that one
     suspended          elapsed: seconds that this process did not run
     stopping           is_fast
     stopped, halted    exit_code
@@ -462,7 +506,8 @@ breaker is open and no worker is left.
 
 Inside a loop of yours. Throws what L</new> cannot know yet: an address in use, a pid file of somebody else.
 
-C<stop>, C<reload> and C<resize> may be called from its callbacks, too. Before C<start> and after the end they do nothing.
+C<stop>, C<reload>, C<restart> and C<resize> may be called from its callbacks, too. Before C<start> and after the end they
+do nothing.
 
 =head2 stop
 
@@ -475,6 +520,17 @@ Asks all workers to stop, and kills those that are still there after C<graceful_
 
 A new worker first; if it does not start, all old ones stay and C<reload_failed> tells why. Else they are replaced one
 after the other.
+
+=head2 restart
+
+A hot restart, as by USR2: this program is started again, takes over when all its workers are ready, and this supervisor
+stops then. If it fails, C<restart_failed> tells why, and nothing has changed. See L<EventLoop::Fork::Signals>.
+
+=head2 is_successor
+
+    become_daemon() unless EventLoop::Fork::Supervisor->is_successor;
+
+Whether this process was started by a hot restart.
 
 =head2 resize
 

@@ -71,7 +71,7 @@ sub read {
 
 sub remove {
     my ($self) = @_;
-    return 0 if $self->{pid} != $$;
+    return 0                       if $self->{pid} != $$;
     unlink delete $self->{pending} if defined $self->{pending};
     return EventLoop::Fork::Supervisor::FolderLock::locked(
         $self->{path},

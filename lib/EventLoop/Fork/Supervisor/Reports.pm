@@ -38,6 +38,7 @@ sub _report {
     $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
     $event{method}      = $action->{method}      if $name eq 'start_method_changed';
     $self->_tell(\%event, $handle);
+    $self->{predecessor}->notice(\%event, $handle) if $self->{predecessor};
     return;
 }
 

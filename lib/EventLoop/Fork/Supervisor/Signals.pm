@@ -39,6 +39,13 @@ sub unfollow {
     return;
 }
 
+# How many supervisors of this process follow it.
+sub count {
+    my ($name) = @_;
+    return 0 if $owner != $$;
+    return scalar grep { $_->{supervisor} } @{ $followers{$name} || [] };
+}
+
 sub _is {
     my ($follower, $supervisor) = @_;
     return $follower->{supervisor} && refaddr $follower->{supervisor} == refaddr $supervisor;
@@ -77,5 +84,7 @@ A part of L<EventLoop::Fork::Supervisor>.
 =head2 follow
 
 =head2 unfollow
+
+=head2 count
 
 =cut
