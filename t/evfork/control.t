@@ -1,4 +1,4 @@
-# evfork stop, reload and scale: asked of a real supervisor, and of none.
+# evfork stop, reload, restart and scale: asked of a real supervisor, and of none.
 
 use strict;
 use warnings;
@@ -58,10 +58,15 @@ subtest 'stop --timeout, and --fast' => sub {
     is([ $exit_code, $out ], [ 1, '' ], 'exit code 1 when the time is over');
     like($err, qr/\Aevfork: control-\d+ \(pid \d+\) still runs after 0\.1 s; --fast stops it/, 'which is said');
     is(json_of($path)->{state}, 'stopping', 'it is stopping');
-    for my $command ([ 'scale', 3, $path ], [ 'reload', $path ], [ 'reload', '--wait', $path ]) {
+    for my $command (
+        [ 'scale', 3, $path ],
+        [ 'reload', $path ], [ 'reload', '--wait', $path ],
+        [ 'restart', $path ], [ 'restart', '--wait', $path ]
+        )
+    {
         ($exit_code, $out, $err) = EvforkTest::evfork(@$command);
         is($exit_code, 1, "$command->[0] now: exit code 1");
-        like($err, qr/does not (?:scale|reload): it is stopping\n\z/, 'and why');
+        like($err, qr/does not (?:scale|reload|restart): it is stopping\n\z/, 'and why');
     }
     is((EvforkTest::evfork('stop', '--fast', $path))[0], 0, '--fast: exit code 0');
     is($supervisor->exit_code, 0, 'it has ended');
@@ -159,6 +164,48 @@ subtest reload => sub {
     ok($supervisor->is_gone, 'no process is left');
 };
 
+# The status file is one that evfork has chosen, and the app is given by a relative name.
+subtest restart => sub {
+    my $app = EvforkTest::write_file(
+        'restarted.pl',
+        'sub { my ($worker) = @_; $worker->ready; $worker->loop->run; return 0 };'
+    );
+    my $supervisor = EvforkTest->start('--workers', 2, '--listen', '127.0.0.1:0', $app);
+    ok($supervisor->wait_for_workers(2), 'it runs');
+    my $before = json_of('restarted');
+    my $pid    = $supervisor->pid;
+    is($before->{pid}, $pid, 'evfork finds it by its name');
+
+    my ($exit_code, $out, $err) = EvforkTest::evfork('restart', '--wait', 'restarted');
+    is([ $exit_code, $err ], [ 0, '' ], 'restart --wait: exit code 0') or return;
+    like($out, qr/\Arestarted \(pid $pid\) has restarted: pid [0-9]+ has taken over\n\z/, 'which is said');
+    my ($next) = $out =~ /: pid ([0-9]+)/;
+    my $after = json_of('restarted');
+    is($after->{pid}, $next, 'by the same name there is the new one now');
+    is([ @$after{qw(file listeners workers_ready)} ], [ @$before{qw(file listeners workers_ready)} ], 'just as before');
+    is(EvforkTest::end_in_words($pid), 0, 'the old one has ended');
+    $supervisor->{wait_status} = 0;
+
+    EvforkTest::write_file($app, "die 'no database';\n");
+    ($exit_code, $out, $err) = EvforkTest::evfork('restart', '--wait', 'restarted');
+    is([ $exit_code, $out ], [ 1, '' ], 'broken code: exit code 1');
+    like(
+        $err,
+        qr/\Aevfork: restart of restarted \(pid $next\) failed: exit 0: worker \d ended: .*no database.*; it goes on\n\z/,
+        'which is said, and why'
+    );
+    is(json_of('restarted')->{pid}, $next, 'it goes on');
+    is(
+        [ EvforkTest::evfork('restart', 'restarted') ], [ 0, "restarted (pid $next) is asked to restart\n", '' ],
+        'without --wait'
+    );
+    unlink $app;
+    ($exit_code, $out, $err) = EvforkTest::evfork('restart', '--wait', 'restarted');
+    is($exit_code, 1, 'no code at all: exit code 1');
+    is((EvforkTest::evfork('stop', 'restarted'))[0], 0, 'stop');
+    ok($supervisor->is_gone, 'no process is left');
+};
+
 subtest 'whoever does not own the file is not signalled' => sub {
     my $path = "$EvforkTest::folder/stale.status";
     BoardTest::leave_stale($path);
@@ -167,7 +214,7 @@ subtest 'whoever does not own the file is not signalled' => sub {
     if (!$bystander) {
         close $writer;
         $SIG{$_} = sub { POSIX::_exit(77) }
-            for qw(TERM QUIT HUP TTIN);
+            for qw(TERM QUIT HUP TTIN USR2);
         my $end;
         1 until defined sysread $reader, $end, 1;
         POSIX::_exit(0);
@@ -176,6 +223,7 @@ subtest 'whoever does not own the file is not signalled' => sub {
     EventLoop::Fork::Scoreboard->open($path, writable => 1)->set_header(supervisor_pid => $bystander);
     for my $command (
         [ 'stop', $path ], [ 'stop', '--fast', $path ], [ 'reload', $path ],
+        [ 'restart', $path ], [ 'restart', '--wait', $path ],
         [ 'reload', '--wait', $path ], [ 'scale', 2, $path ]
         )
     {

@@ -46,6 +46,7 @@ my @TABLE = (
     [ [ 'scale', '2', '--timeout', 'x' ], qr/scale: --timeout must be/ ],
     [ [ 'stop', '--timeout', '-1' ], qr/stop: --timeout must be a number of seconds from 0 to 1000000, not '-1'/ ],
     [ [ 'stop', '--slow' ], qr/stop: unknown option '--slow'/ ],
+    [ [ 'restart', '--timeout', '5' ], qr/restart: --timeout is for --wait/ ],
     [ [ 'reload', '--timeout', '5' ], qr/reload: --timeout is for --wait/ ],
 
     [ ['run'], qr/run: which app\? evfork run/ ],
@@ -93,7 +94,7 @@ for my $case (@TABLE) {
     like($err, $expected, "$name: it says what is wrong");
 }
 
-my @NOT_RUNNING = map { [ split ' ' ] } qw(status top metrics stop reload), 'scale 2';
+my @NOT_RUNNING = map { [ split ' ' ] } qw(status top metrics stop reload restart), 'scale 2';
 for my $command (@NOT_RUNNING) {
     my @with_file = (@$command, "$EvforkTest::folder/absent.status");
     my ($exit_code, $out, $err) = EvforkTest::evfork(@with_file);

@@ -27,6 +27,7 @@ my @COMMANDS = (
     [ top     => 'Top', 'show that live' ],
     [ metrics => 'Metrics', 'tell it in the format of Prometheus' ],
     [ reload  => 'Reload', 'replace all workers by new ones' ],
+    [ restart => 'Restart', 'replace the supervisor by a new one, too' ],
     [ scale   => 'Scale', 'set the number of workers' ],
     [ stop    => 'Stop', 'stop a supervisor' ],
     [ replay  => 'Replay', 'take the decisions of a trace again' ],
@@ -47,6 +48,8 @@ sub main {
     my $exit_code;
     return $exit_code if eval { $exit_code = _dispatch($how{script}, @arguments); 1 };
     my ($message, $code) = _failure($@);
+    EventLoop::Fork::Supervisor::Restart::Predecessor::note($message)
+        if $INC{'EventLoop/Fork/Supervisor/Restart/Predecessor.pm'};
     _tell($message);
     return $code;
 }

@@ -22,8 +22,19 @@ sub pid { return $_[0]{board}->owner }
 
 # ---- The supervisor -------------------------------------------------------------------------------------------------
 
+# After a hot restart the name is that of another file.
+sub _follow {
+    my ($self) = @_;
+    local ($@, $!);
+    my $board = eval { EventLoop::Fork::Scoreboard->open($self->{path}) } or return;
+    my $pid   = $board->owner;
+    $self->{board} = $board if $pid && $pid != $self->pid;
+    return;
+}
+
 sub take {
     my ($self) = @_;
+    $self->_follow;
     my $pid    = $self->pid;
     my $header = $self->{board}->header;
     my $info   = eval { JSON::PP->new->decode($header->{info}) };

@@ -76,8 +76,20 @@ sub to_write {
     return (undef, $why) unless defined $folder;
     $name = clean($name);
     _remove_stale($folder, $name);
-    my $path = "$folder/$name$SUFFIX";
+    my $path  = "$folder/$name$SUFFIX";
+    my $taken = _of_predecessor($folder, $name);
+    return $taken if defined $taken;
     return owner_of($path) ? "$folder/$name-$$" . $SUFFIX : $path;
+}
+
+# After a hot restart it stays the same.
+sub _of_predecessor {
+    my ($folder, $name) = @_;
+    return if !$INC{'EventLoop/Fork/Supervisor/Restart/Predecessor.pm'};
+    my $pid = EventLoop::Fork::Supervisor::Restart::Predecessor::pid_before_start() or return;
+    my ($path) = grep { basename($_) =~ /\A\Q$name\E(?:-[0-9]+)?\Q$SUFFIX\E\z/ && (owner_of($_) // 0) == $pid }
+        _files_in($folder);
+    return $path;
 }
 
 # The other names are not used again.
