@@ -1,4 +1,4 @@
-# Real requests while workers are killed, and while they are reloaded. EVF_SOAK=1 takes as long as one should before a
+# Real requests while workers are killed or reloaded, and while the supervisor is restarted. EVF_SOAK=1 takes as long as one should before a
 # release.
 
 use strict;
@@ -7,13 +7,15 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib", "$FindBin::Bin/../../examples/lib";
 use ForkTest qw(has_module);
+use RestartTest;
 use SupervisorTest;
 use Test2::V0;
 
 use constant CLIENTS => 64;
 
-my $seconds = $ENV{EVF_SOAK} ? 20 : 4;
-my $reloads = $ENV{EVF_SOAK} ? 10 : 3;
+my $seconds  = $ENV{EVF_SOAK} ? 20 : 4;
+my $reloads  = $ENV{EVF_SOAK} ? 10 : 3;
+my $restarts = $ENV{EVF_SOAK} ? 20 : 3;
 
 my ($wrk) = grep { -x } map { "$_/wrk" } split /:/, $ENV{PATH};
 skip_all 'wrk is not installed here'              unless $wrk;
@@ -83,6 +85,20 @@ subtest 'workers are reloaded' => sub {
     cmp_ok($requests, '>', 100, "$requests requests");
     is([ $refused, @$errors{qw(connect read write timeout)} ], [ (0) x 5 ], 'not one has failed');
     is($supervisor->finish, 0, 'exit code');
+};
+
+subtest 'the supervisor is restarted' => sub {
+    my $restarted = RestartTest->start(config => <<"CONFIG");
+        listen => ['127.0.0.1:0'], workers => 3, worker => undef, app => '$FindBin::Bin/../../examples/apps/http.pl',
+CONFIG
+    $restarted->wait_for_count(worker_ready => 3) or return diag $restarted->stderr;
+    my $load = start_wrk($restarted, $seconds + $restarts);
+    for (1 .. $restarts) { $restarted->restart("restart $_") or last }
+    my ($requests, $refused, $errors) = end_wrk($load);
+    cmp_ok($requests, '>', 100, "$requests requests");
+    is([ $refused, @$errors{qw(connect read write timeout)} ], [ (0) x 5 ], 'not one has failed');
+    ok($restarted->finish, 'no process is left');
+    is([ $restarted->files ], [], 'no file either');
 };
 
 subtest 'workers are rotated' => sub {
