@@ -192,9 +192,15 @@ sub restart {
 sub finish {
     my ($self) = @_;
     kill TERM => $self->in_charge || return 0;
-    end_of($self->pid);
-    $self->{wait_status} = 0;
+    $self->end;
     return $self->is_gone;
+}
+
+# Of the first process, in words.
+sub end {
+    my ($self) = @_;
+    $self->{wait_status} = end_of($self->pid) unless defined $self->{wait_status};
+    return defined $self->{wait_status} ? ProcessTest::in_words($self->{wait_status}) : 'no end within the bound';
 }
 
 sub names { my ($self) = @_; return @{ ($self->events)[-1]{names} } }

@@ -249,8 +249,7 @@ for my $signal (qw(TERM QUIT)) {
         my ($restarted) = start();
         my $new = begin($restarted);
         $restarted->signal($signal);
-        is(RestartTest::end_of($restarted->pid), 0, 'it ends with exit code 0');
-        $restarted->{wait_status} = 0;
+        is($restarted->end, 0, 'it ends with exit code 0');
         ok(!EventLoop::Fork::Supervisor::Process::is_alive($new), 'and has waited for the new one');
         ok($restarted->is_gone, 'no process is left');
         is([ $restarted->files ], [], 'no file either');
@@ -263,7 +262,7 @@ subtest 'TERM to the old one when the new one has taken over' => sub {
     $restarted->write('go', '');
     $restarted->wait_for('taken_over');
     $restarted->signal('TERM');
-    is(RestartTest::end_of($restarted->pid), 0, 'it ends with exit code 0');
+    is($restarted->end, 0, 'it ends with exit code 0');
     is([ $restarted->pids ], [ $new, $new ], 'the new one is in charge');
     is((RestartTest::ask($_) =~ / ([0-9]+)/)[0], $new, "its workers answer on $_") for $restarted->names;
     ok($restarted->finish, 'no process is left');
@@ -275,7 +274,7 @@ subtest 'the old one is killed' => sub {
     my $new     = begin($restarted);
     my @clients = $restarted->start_clients(@{ $before->{names} });
     $restarted->signal('KILL');
-    is(RestartTest::end_of($restarted->pid), 9, 'it is gone');
+    is($restarted->end, 'signal 9', 'it is gone');
     $restarted->write('go', '');
     my $taken = $restarted->wait_for('taken_over');
     is($taken && $taken->{by}, $new, 'the new one takes over all the same');

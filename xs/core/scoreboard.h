@@ -79,7 +79,7 @@ int evf_scoreboard_new(const char *path, unsigned rows, struct evf_scoreboard **
 int evf_scoreboard_open(const char *path, bool is_writable, struct evf_scoreboard **ret_board);
 /* Gives the maker's file another name, at most as long as the one it has. What has that name is replaced if it is a
  * scoreboard whose owner has ended or is `replaced`, a successor's way; 0: nobody. EVF_EBUSY: another process owns it.
- * EVF_ESYSTEM with EEXIST: it is something else, and left alone. EVF_EINVAL: no file of this process, or no such path. */
+ * EVF_ESYSTEM with EEXIST: it is something else, and left alone. EVF_EINVAL: no file of this process, or no path. */
 int evf_scoreboard_rename(struct evf_scoreboard *board, const char *path, pid_t replaced);
 /* Takes the mapping away, and the file's name if this process made it. In another process: the mapping only. A row of
  * it that is stamped is forgotten. NULL is fine. */

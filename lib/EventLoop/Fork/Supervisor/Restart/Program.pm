@@ -16,7 +16,7 @@ use POSIX                                         ();
 
 our $VERSION = '0.001';
 
-use constant FIRST => 3;    # descriptor of LISTEN_FDS
+my $first = 3;    # descriptor of LISTEN_FDS
 
 our %start = (perl => $^X, program => $0, words => [ _words() ], folder => _folder());
 
@@ -73,7 +73,7 @@ sub execute {
 sub _execute {
     my ($channel, %how) = @_;
     chdir $start{folder} or die "cannot change to the folder '$start{folder}': $!\n";
-    my $first_free = FIRST + @{ $how{listeners} };
+    my $first_free = $first + @{ $how{listeners} };
     my $stderr     = defined fileno STDERR ? _copy(\*STDERR, $first_free) : -1;
     $$channel = _copy($how{channel}, $first_free);
     my @file = (0, 0);
