@@ -20,7 +20,7 @@ use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX       ();
 use ProcessTest qw(BOUND end_of now wait_until);
-use Test2::V0   qw(is like ok);
+use Test2::V0   qw(diag is ok);
 
 my $lib = File::Spec->rel2abs("$FindBin::Bin/../lib");
 
@@ -176,8 +176,11 @@ sub restart {
     my ($self, $name) = @_;
     my $old = $self->in_charge or return 0;
     kill USR2 => $old;
-    my $taken = $self->wait_for('taken_over');
-    ok($taken && $taken->{pid} == $old, "$name: one has taken over from process $old") or return 0;
+    my $taken = $self->wait_for(sub { $_[0]{event} =~ /\A(?:taken_over|restart_failed)\z/ });
+    if (!ok($taken && $taken->{pid} == $old && $taken->{by} != $old, "$name: one has taken over from process $old")) {
+        diag $taken ? "$taken->{event}: $taken->{reason}" : join ' ', 'events:', map { $_->{event} } $self->events;
+        return 0;
+    }
     my $new = $taken->{by};
     is([ $self->pids ], [ $new, $new ], "$name: pid file and status file tell it");
     my $stopped = $self->told($old, 'stopped') || $self->wait_for_by($old, 'stopped');
