@@ -207,7 +207,7 @@ sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 
 sub _info {
     my ($self) = @_;
-    my $info = $self->{info} ||= {
+    my $info   = $self->{info} ||= {
         name      => $self->{options}{name},
         program   => $0,
         perl      => sprintf('%vd', $^V),
@@ -228,7 +228,9 @@ sub _close {
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
     delete $self->{shared}{board};
     delete @$self{qw(bell life_reader life_writer board machine trace)};
-    for my $other (grep { defined } delete @$self{qw(restart predecessor)}) { $other->leave }
+    for my $other (grep { defined } delete @$self{qw(restart predecessor)}) {
+        $other->leave;
+    }
     for my $listener (splice @{ $self->{listeners} }) {
         $listener->remove_file;
         $listener->close;

@@ -49,7 +49,9 @@ sub begin {
 sub _several {
     my ($supervisor) = @_;
     my $count = EventLoop::Fork::Supervisor::Signals::count('USR2');
-    return $count > 1 ? "there are $count supervisors in this process, and a restart is one of the whole program" : undef;
+    return $count > 1
+        ? "there are $count supervisors in this process, and a restart is one of the whole program"
+        : undef;
 }
 
 sub _start {
@@ -95,7 +97,7 @@ sub _wait {
     my ($self, $seconds, $code) = @_;
     my $adapter = $self->{supervisor}->_adapter;
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
-    return if !defined $seconds;
+    return                                           if !defined $seconds;
     weaken(my $weak = $self);
     $self->{timer_id} = $adapter->watch_time(
         $seconds,
@@ -114,7 +116,7 @@ sub pid { return $_[0]{child}->pid }
 
 my %WORDS = (
     file    => sub { $_[0]{files}{ $_[1] } = 1 },
-    started => sub { $_[0]{has_started} = 1 },
+    started => sub { $_[0]{has_started}    = 1 },
     failed  => sub { $_[0]{told} //= $_[1]; $_[0]->_end_by },
     ready   => sub { $_[0]->_yield },
     taken   => sub { shift->_on_taken(@_) },
@@ -176,7 +178,7 @@ sub _on_exit {
 
 sub _reason {
     my ($self) = @_;
-    my $last   = $self->_last_words;
+    my $last = $self->_last_words;
     return $self->{ended_for} if defined $self->{ended_for};
     my $told = $self->{told} // $last;
     my $why  = $self->{child}->exit_reason;
@@ -186,8 +188,8 @@ sub _reason {
 # What it has said before it was able to say it on our STDERR, where it goes now. Returns the last line.
 sub _last_words {
     my ($self) = @_;
-    my $file = $self->{words} or return;
-    my $text = '';
+    my $file   = $self->{words} or return;
+    my $text   = '';
     sysseek $file, 0, 0 or return;
     while (sysread $file, $text, 65_536, length $text) { }
     return unless length $text;
