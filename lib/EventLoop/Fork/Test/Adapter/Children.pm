@@ -45,7 +45,10 @@ sub child_says {
         $meanwhile->();
     }
     my $has_ended = wait_until(sub { defined $status });
-    ok($has_ended, 'the end of the child arrives') or $child->kill('KILL');
+    if (!ok($has_ended, 'the end of the child arrives')) {
+        $child->kill('KILL');
+        wait_until(sub { defined $status });
+    }
     $text .= take($reader) if $has_ended && _is_readable($reader);
     $adapter->unwatch_io($id);
     my @words = split /\n/, $text;
