@@ -64,7 +64,7 @@ subtest 'by memory' => sub {
         workers           => 1,
         max_rss           => '100M',
         min_lifetime      => 0,
-        heartbeat_timeout => 0.2,
+        heartbeat_timeout => 2,        # memory is looked at as often as heartbeats are
         worker            => sub {
             my ($worker) = @_;
             my $leak = $worker->generation == 1 ? 'x' x 200_000_000 : '';
