@@ -86,7 +86,7 @@ sub _start {
         child    => sub { $_[0]->_close_in_child if $_[0] },
         object   => $self,
     );
-    $self->{io_id} = $adapter->watch_io($ours, sub { $weak->_on_word if $weak });
+    $self->{channel}->watch($adapter, sub { $weak->_on_word if $weak });
     my $timeout = $supervisor->{options}{startup_timeout};
     $self->_wait($timeout + $margin, sub { $_[0]->_end_late($timeout + $margin) }) if $timeout;
     $self->_tell(restart_started => pid => $self->{child}->pid);
@@ -130,7 +130,7 @@ sub _on_word {
         $WORDS{$word}->($self, @texts) if $WORDS{$word};
     }
     # Its end is told by the process.
-    $self->_unwatch_io if $self->{channel} && $self->{channel}->is_at_end;
+    $self->{channel}->unwatch if $self->{channel} && $self->{channel}->is_at_end;
     return;
 }
 
@@ -259,19 +259,14 @@ sub leave {
     return;
 }
 
-sub _unwatch_io {
-    my ($self) = @_;
-    my $id = delete $self->{io_id};
-    $self->{supervisor}->_adapter->unwatch_io($id) if defined $id;
-    return;
-}
-
 sub _close {
     my ($self) = @_;
     $self->_wait(undef);
-    $self->_unwatch_io;
-    (delete $self->{hook})->cancel   if $self->{hook};
-    (delete $self->{channel})->close if $self->{channel};
+    (delete $self->{hook})->cancel if $self->{hook};
+    if (my $channel = delete $self->{channel}) {
+        $channel->unwatch;
+        $channel->close;
+    }
     delete $self->{words};
     return;
 }

@@ -16,7 +16,6 @@ sub new {
     return bless { handle => $handle, buffer => '' }, $class;
 }
 
-sub handle    { return $_[0]{handle} }
 sub is_at_end { return $_[0]{is_at_end} ? 1 : 0 }
 
 sub line {
@@ -61,6 +60,20 @@ sub read {
     return @lines;
 }
 
+sub watch {
+    my ($self, $adapter, $code) = @_;
+    @$self{qw(adapter io_id)} = ($adapter, $adapter->watch_io($self->{handle}, $code));
+    return;
+}
+
+sub unwatch {
+    my ($self) = @_;
+    my $adapter = delete $self->{adapter} or return;
+    $adapter->unwatch_io(delete $self->{io_id});
+    return;
+}
+
+# In a child, too, which does not have the watch.
 sub close {
     my ($self) = @_;
     my $handle = delete $self->{handle} or return;
@@ -96,7 +109,15 @@ False: nobody is there any more.
 
 The other one has closed its end, or has ended.
 
-=head2 handle, close
+=head2 watch($adapter, $code)
+
+Runs the code when there is something to read, or the end.
+
+=head2 unwatch
+
+Before C<close>, in the process that watches.
+
+=head2 close
 
 =head1 FUNCTIONS
 

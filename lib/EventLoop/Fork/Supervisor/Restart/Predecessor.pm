@@ -128,7 +128,7 @@ sub watch {
     weaken($self->{supervisor} = $supervisor);
     weaken(my $weak = $self);
     $self->{channel}->tell('started');
-    $self->{io_id} = $supervisor->_adapter->watch_io($self->{channel}->handle, sub { $weak->_on_word if $weak });
+    $self->{channel}->watch($supervisor->_adapter, sub { $weak->_on_word if $weak });
     return;
 }
 
@@ -178,7 +178,7 @@ sub _read {
     }
     return if !$self->{channel}->is_at_end;
     $self->{is_free} = 1;
-    $self->_unwatch_io;
+    $self->{channel}->unwatch;
     return;
 }
 
@@ -228,16 +228,9 @@ sub _take_over {
     return;
 }
 
-sub _unwatch_io {
-    my ($self) = @_;
-    my $id = delete $self->{io_id};
-    $self->{supervisor}->_adapter->unwatch_io($id) if defined $id;
-    return;
-}
-
 sub leave {
     my ($self) = @_;
-    $self->_unwatch_io;
+    $self->{channel}->unwatch;
     (delete $self->{hook})->cancel if $self->{hook};
     $self->{channel}->close;
     return;
