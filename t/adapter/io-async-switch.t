@@ -140,6 +140,48 @@ each_class(sub {
     program_says("$class: the contract of IO::Async", $says, "$switch $prelude $contract", $class);
 });
 
+# ---- All children ---------------------------------------------------------------------------------------------------
+
+my $end_before = <<'PERL';
+    my (%all, $own);
+    my $child = sub { my ($code) = @_; my $pid = fork // die; POSIX::_exit($code) if !$pid; is_zombie($pid); return $pid };
+    my @pids = map { $child->($_) } 1 .. 3;
+    # The first watch of one child by IO::Async would watch the signal for all.
+    if ($ARGV[1]) {
+        push @pids, $loop->fork(code => sub { 7 }, on_exit => sub { $own .= $_[1] >> 8 });
+        is_zombie($pids[-1]);
+    }
+    $loop->watch_process(0 => sub { my ($pid, $status) = @_; $all{$pid} .= $status >> 8 });
+    push @pids, map { $child->($_) } 4 .. 6;
+    until_so { keys %all == @pids } $ARGV[1] ? 20 : 1;    # the control waits for nothing
+    print join(' ', map { $all{$_} // 'none' } @pids), ', own ', $own // 'none', ', others ', keys(%all) - @pids, "\n";
+    print eval { $loop->watch_process(0 => sub { }); 1 } ? 'watched twice' : $@ =~ /^Already have a handler for 0 at -e line/ ? 'already' : $@, "\n";
+    $loop->unwatch_process(0);
+    my $left = $child->(8);
+    until_so { 0 } 0.1;    # what must not happen sends no event
+    print waitpid($left, 0) == $left ? 'unwatched' : 'taken', "\n";
+PERL
+my $all_told = "1 2 3 7 4 5 6, own 7, others 0\nalready\nunwatched\n";
+(my $on_ev = $prelude) =~ s/"Mojo::Reactor::Poll"/"Mojo::Reactor::EV"/;
+each_class(sub {
+    my ($class) = @_;
+    control("$class: IO::Async forgets them", [$class], qr/\A(?!1 2 3)/, "$prelude $end_before", $class);
+    program_says(
+        "$class: children that ended before they were watched", $all_told, "$switch $prelude $end_before",
+        $class, 1
+    );
+});
+SKIP: {
+    skip('IO::Async::Loop::Mojo and EV are not both installed', 1)
+        if grep { !defined ForkTest::has_version($_) } 'IO::Async::Loop::Mojo', 'EV';
+    # EV has the signal of the first ones to act on, and by that takes the statuses of the others.
+    (my $ends = $end_before) =~ s/until_so \{ 0 \}.*//s;
+    program_says(
+        "all children, beside EV", "1 2 3 7 4 5 6, own 7, others 0\nalready\n", "$switch $on_ev $ends",
+        'IO::Async::Loop::Mojo', 1
+    );
+}
+
 # ---- What a program gets --------------------------------------------------------------------------------------------
 
 # Each says what is wrong without us, and on which classes.
@@ -264,12 +306,14 @@ my $afterwards = <<'PERL';
     $loop->fork(code => sub { 3 }, on_exit => sub { $status = $_[1] >> 8 });
     $loop->watch_child($loop->fork(code => sub { 4 }) => sub { $other = $_[1] >> 8 });
     until_so { $status && $other };
-    $loop->watch_process(0 => sub { $all++ });
+    $loop->watch_process(0 => sub { $all += $_[1] >> 8 });
+    $loop->fork(code => sub { $_ }) for 1, 2;
+    until_so { ($all || 0) == 3 };
     $loop->unwatch_process(0);
-    print "$status $other, @Late::Loop::called\n";
+    print "$status $other, all $all@Late::Loop::called\n";
 PERL
 program_says(
-    'a class that comes later and has its own methods', "3 4, watch_process 0 watch_child unwatch_process 0\n",
+    'a class that comes later and has its own methods', "3 4, all 3\n",
     "$switch $prelude $afterwards", 'IO::Async::Loop::Poll'
 );
 

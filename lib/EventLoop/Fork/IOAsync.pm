@@ -14,21 +14,25 @@ use EventLoop::Fork::Adapter ();
 use IO::Async::Loop          ();
 use IO::Async::Metrics '$METRICS';
 use Errno        ();
+use POSIX        ();
 use Scalar::Util qw(blessed reftype weaken);
 use mro;
 
 our @CARP_NOT = qw(IO::Async::Loop);
 
-# In the loop, as IO::Async keeps its own: pid => id of the adapter, and the code of a watch of all children.
+# In the loop, as IO::Async keeps its own: pid => watch, and the watch of all children.
 use constant {
     _PROCESSES => 'EventLoop::Fork/processes',
     _ALL       => 'EventLoop::Fork/all_processes',
-    _ALL_CODE  => __PACKAGE__ . '::AllCode',
 };
 
 my %MAKERS = (
     fork => sub { return \&_fork },
-    (map { $_ => \&_watcher } qw(watch_process watch_child)),
+    (
+        map {
+            $_ => sub { return \&_watch_process }
+        } qw(watch_process watch_child)
+    ),
     (map { $_ => \&_unwatcher } qw(unwatch_process unwatch_child)),
 );
 
@@ -75,10 +79,10 @@ sub _take_over {
     return if $loop->isa('EventLoop::Fork::Loop::IOAsync') || reftype $loop ne 'HASH';
     my $watches = $loop->{childwatches};
     return unless ref $watches eq 'HASH';
-    for my $pid (grep { $_ } keys %$watches) {
+    for my $pid (keys %$watches) {
         my $code = $watches->{$pid};
         $loop->unwatch_process($pid);
-        _watch($loop, $pid, undef, $code);
+        _watch_process($loop, $pid, $code);
     }
     return;
 }
@@ -111,28 +115,16 @@ sub _reason {
 
 # ---- Processes ------------------------------------------------------------------------------------------------------
 
-sub _watcher {
-    my ($original) = @_;
-    return sub {
-        my ($self, $pid, $code) = @_;
-        return _watch($self, $pid, undef, $code) if $pid;
-        # A class may hand this on to the one it is derived from.
-        goto &$original if blessed $code && $code->isa(_ALL_CODE);
-        $self->{ +_ALL } = $code;
-        weaken(my $weak = $self);
-        @_ = ($self, $pid, bless sub { _reaped_by_original($weak, @_) }, _ALL_CODE);
-        goto &$original;
-    };
+sub _watch_process {
+    my ($self, $pid, $code) = @_;
+    return $pid ? _watch($self, $pid, undef, $code) : _watch_all($self, $code);
 }
 
 sub _unwatcher {
     my ($original) = @_;
     return sub {
         my ($self, $pid) = @_;
-        if (!$pid) {
-            delete $self->{ +_ALL };
-            goto &$original;
-        }
+        return if !$pid && delete $self->{ +_ALL };
         my $watch = delete $self->{ +_PROCESSES }{$pid};
         if (!$watch) {
             goto &$original if grep { ref eq 'HASH' && exists $_->{$pid} } @$self{qw(childwatches processwatches)};
@@ -170,19 +162,57 @@ sub _ended {
     my $watch = delete $self->{ +_PROCESSES }{$pid} or return;
     my $all   = $self->{ +_ALL };
     $watch->{code}->($pid, $wait_status);
-    $all->($pid, $wait_status) if $all;
+    $all->{code}->($pid, $wait_status) if $all;
     return;
 }
 
-# A watch of all children takes every status, and so ours, too.
-sub _reaped_by_original {
+# ---- All children ---------------------------------------------------------------------------------------------------
+
+sub _watch_all {
+    my ($self, $code) = @_;
+    croak 'Already have a handler for 0' if $self->{ +_ALL };
+    my $adapter = EventLoop::Fork::Adapter::for_loop($self);
+    weaken(my $weak = $self);
+    my $all = $self->{ +_ALL } = bless { code => $code, adapter => $adapter }, 'EventLoop::Fork::IOAsync::All';
+    $all->{signal} = $adapter->watch_signal(CHLD => sub { _reap_all($weak) });
+    weaken $adapter->{loop};
+    # EV takes statuses of its own accord. It tells who watches one child and who watches all, and here all come first:
+    # they know of the ones.
+    if (exists $INC{'EV.pm'}) {
+        $all->{ev} = EV::child(0, 0, sub { _taken($weak, $_[0]->rpid, $_[0]->rstatus) });
+        $all->{ev}->keepalive(0);
+        $all->{ev}->priority(EV::MAXPRI());
+    }
+    # Those that have ended already.
+    $self->watch_idle(when => 'later', code => sub { _reap_all($weak) });
+    return;
+}
+
+sub _reap_all {
+    my ($self) = @_;
+    while ($self && $self->{ +_ALL }) {
+        my $pid = waitpid -1, POSIX::WNOHANG();
+        last if $pid <= 0;
+        _taken($self, $pid, $?);
+    }
+    return;
+}
+
+# A watch of all children takes every status, and so those that we watch one by one, too.
+sub _taken {
     my ($self, $pid, $wait_status) = @_;
+    my $all = $self->{ +_ALL };
     if (my $watch = delete $self->{ +_PROCESSES }{$pid}) {
         $watch->{cancel}->();
         $watch->{code}->($pid, $wait_status);
     }
-    my $all = $self->{ +_ALL };
-    $all->($pid, $wait_status) if $all;
+    $all->{code}->($pid, $wait_status) if $all;
+    return;
+}
+
+sub EventLoop::Fork::IOAsync::All::DESTROY {
+    my ($all) = @_;
+    $all->{adapter}->unwatch_signal($all->{signal}) if defined $all->{signal};
     return;
 }
 
@@ -248,8 +278,9 @@ theirs.
 The contract is that of IO::Async: C<fork> returns a pid, C<on_exit> gets pid and wait status, C<keep_signals>, the texts
 of errors. The value of C<code> must be an exit code; another one is reported, and the code is 255.
 
-C<< $loop->watch_process(0 => $code) >> stays as IO::Async has it, and takes every status of the process. The watches of
-single children still get theirs. On a reactor or loop of EV, EV does the same at all times.
+C<< $loop->watch_process(0 => $code) >> takes every status of the process, as IO::Async means it to. The watches of single
+children still get theirs, children that have ended before are told of, and so are those whose status EV takes, which it
+does whenever its loop runs.
 
 A process that is watched and is not a child of this one is never told of, as in IO::Async, unless it does not exist: then
 its wait status is -1.

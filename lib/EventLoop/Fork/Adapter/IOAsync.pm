@@ -269,17 +269,25 @@ sub _catch_signal {
     my ($self, $signal, $code) = @_;
     my $name = $signal->{name};
     @$signal{qw(before was_attached)} = ($SIG{$name}, exists $self->{loop}{sigattaches}{$name});
-    $signal->{attachment} = $self->{loop}->attach_signal($name, $code);
+    $signal->{attachment} = _attach_signal($self->{loop}, $name, $code);
     return if $self->{loop}->isa(_OURS);
     $signal->{drain} = $self->_start_drain;
     return;
 }
 
+# It warns everybody of SIGCHLD but its own package.
+sub _attach_signal {
+
+    package IO::Async::Loop;    ## no critic (ProhibitMultiplePackages)
+    my ($loop, $name, $code) = @_;
+    return $loop->attach_signal($name, $code);
+}
+
 sub _release_signal {
     my ($self, $signal) = @_;
     my ($name, $before) = @$signal{qw(name before)};
-    $signal->{loop}->detach_signal($name, $signal->{attachment});
-    $self->_stop_drain($signal->{drain}) if defined $signal->{drain};
+    $signal->{loop}->detach_signal($name, $signal->{attachment}) if defined $signal->{loop};
+    $self->_stop_drain($signal->{drain})                         if defined $signal->{drain};
     return if $signal->{was_attached} || length($SIG{$name} // '') && $SIG{$name} ne 'DEFAULT';
     $self->_put_back($name, $before);
     return;

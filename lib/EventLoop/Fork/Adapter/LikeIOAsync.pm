@@ -62,12 +62,18 @@ sub unwatch_signal {
     delete $signal->{watches}{$id};
     return if %{ $signal->{watches} };
     delete $signals{ $watch->{key} };
-    $self->_release_signal($signal) if defined $signal->{loop};
+    $self->_release_signal($signal);
     return;
 }
 
 sub _catch_signal { my ($self, $signal, $code) = @_; $self->{loop}->watch_signal($signal->{name}, $code); return }
-sub _release_signal { my ($self, $signal) = @_; $signal->{loop}->unwatch_signal($signal->{name}); return }
+
+sub _release_signal {
+    my ($self, $signal) = @_;
+    $signal->{loop}->unwatch_signal($signal->{name}) if defined $signal->{loop};
+    return;
+}
+
 
 sub run  { $_[0]{loop}->run;  return }
 sub stop { $_[0]{loop}->stop; return }
