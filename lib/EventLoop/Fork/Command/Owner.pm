@@ -36,6 +36,9 @@ sub header { return $_[0]{board}->header }
 sub name   { return EventLoop::Fork::Command::StatusFile::name_of($_[0]{path}) }
 sub state  { return EventLoop::Fork::Scoreboard::pool_state_name($_[0]->header->{pool_state}) }
 
+# For people.
+sub who { my ($self) = @_; return sprintf '%s (pid %d)', $self->name, $self->{pid} }
+
 sub is_running { my ($self) = @_; return $self->{board}->owner == $self->{pid} ? 1 : 0 }
 
 sub _fail_not_running {
@@ -44,6 +47,13 @@ sub _fail_not_running {
         $self->name . ' is not running: nobody holds ' . $self->{path},
         EventLoop::Fork::Command::NOT_RUNNING
     );
+}
+
+sub refuse_while_stopping {
+    my ($self, $verb) = @_;
+    my $state = $self->state;
+    return if $state =~ /\A(?:running|reloading)\z/;
+    return EventLoop::Fork::Command::fail($self->who . " does not $verb: it is $state");
 }
 
 sub signal {
@@ -116,7 +126,7 @@ EventLoop::Fork::Command::Owner - the supervisor that a status file belongs to
 
 =head1 DESCRIPTION
 
-For C<evfork stop>, C<reload> and C<scale>. Where no supervisor runs, the command fails with exit code 3.
+For C<evfork stop>, C<reload>, C<restart> and C<scale>. Where no supervisor runs, the command fails with exit code 3.
 
 =head1 METHODS
 
@@ -124,11 +134,19 @@ For C<evfork stop>, C<reload> and C<scale>. Where no supervisor runs, the comman
 
     my $owner = EventLoop::Fork::Command::Owner->new($file_or_name_or_undef, writable => 1);
 
-=head2 path, pid, name, board, header, state
+=head2 path, pid, name, who, board, header, state
+
+C<who> is the name with the pid, for messages.
 
 =head2 is_running
 
 Whether it is still this process that holds the lock.
+
+=head2 refuse_while_stopping
+
+    $owner->refuse_while_stopping('reload');
+
+Fails unless it serves.
 
 =head2 signal
 

@@ -5,59 +5,31 @@ package EventLoop::Fork::Command::Restart;
 use strict;
 use warnings;
 
-use parent 'EventLoop::Fork::Command';
+use parent 'EventLoop::Fork::Command::Request';
 
-use EventLoop::Fork::Command::Owner;
 use EventLoop::Fork::Command::StatusFile;
 use JSON::PP ();
 
 our $VERSION = '0.001';
 
-sub run {
-    my ($self, @arguments) = @_;
-    my $options = $self->options([ 'wait', 'timeout=s' ], @arguments);
-    my $wish    = $self->only_argument(@{ $options->{''} });
-    $self->refuse('--timeout is for --wait') if defined $options->{timeout} && !$options->{wait};
-    my $timeout = $self->timeout($options->{timeout});
-    my $owner   = EventLoop::Fork::Command::Owner->new($wish);
-    $self->_refuse_while_stopping($owner);
-    my $failures = _restart_info($owner)->{failed};
-    $owner->signal('USR2');
-    return $self->_wait($owner, $failures, $timeout) if $options->{wait};
-    EventLoop::Fork::Command::put(sprintf "%s (pid %d) is asked to restart\n", $owner->name, $owner->pid);
-    return $self->OK;
-}
-
-sub _refuse_while_stopping {
-    my ($self, $owner) = @_;
-    return if $owner->state =~ /\A(?:running|reloading)\z/;
-    return EventLoop::Fork::Command::fail(
-        sprintf '%s (pid %d) does not restart: it is %s', $owner->name, $owner->pid,
-        $owner->state
-    );
-}
+use constant { verb => 'restart', signal => 'USR2' };
 
 # Of one that is under way already the end is waited for: there is no second one beside it.
-sub _wait {
-    my ($self, $owner, $failures, $timeout) = @_;
+sub request_and_wait {
+    my ($self, $owner, $timeout) = @_;
+    my $failures = _restart_info($owner)->{failed};
+    $owner->signal($self->signal);
     my ($pid, $info) = (0);
-    $owner->wait_until(
-        sub {
-            $pid  = EventLoop::Fork::Command::StatusFile::owner_of($owner->path) || 0;
-            $info = _restart_info($owner);
-            return $pid != $owner->pid || $info->{failed} != $failures;
-        },
-        $timeout
-        )
-        or EventLoop::Fork::Command::fail(
-        sprintf '%s (pid %d) has not finished its restart after %s s', $owner->name,
-        $owner->pid, $timeout
-        );
-    my $who = sprintf '%s (pid %d)', $owner->name, $owner->pid;
+    my $is_over = sub {
+        $pid  = EventLoop::Fork::Command::StatusFile::owner_of($owner->path) || 0;
+        $info = _restart_info($owner);
+        return $pid != $owner->pid || $info->{failed} != $failures;
+    };
+    $owner->wait_until($is_over, $timeout) or $self->fail_late($owner, $timeout);
+    my $who = $owner->who;
     EventLoop::Fork::Command::fail("restart of $who failed: $info->{reason}; it goes on") if $pid == $owner->pid;
     EventLoop::Fork::Command::fail("$who has ended before it had restarted")              if !$pid;
-    EventLoop::Fork::Command::put("$who has restarted: pid $pid has taken over\n");
-    return $self->OK;
+    return "has restarted: pid $pid has taken over";
 }
 
 # While it is written it may be unreadable.
@@ -92,6 +64,8 @@ The command is explained in L<evfork>.
 
 =head1 METHODS
 
-=head2 run
+=head2 verb, signal, request_and_wait
+
+Those of L<EventLoop::Fork::Command::Request>.
 
 =cut

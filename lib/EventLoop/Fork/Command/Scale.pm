@@ -26,8 +26,8 @@ sub run {
     my $owner   = EventLoop::Fork::Command::Owner->new($wish, writable => 1);
     my $before  = $self->_scale($owner, $wanted, $timeout);
     EventLoop::Fork::Command::put(
-        sprintf "%s (pid %d): %d worker%s wanted, %d before\n",
-        $owner->name, $owner->pid, $wanted, $wanted == 1 ? '' : 's', $before
+        sprintf "%s: %d worker%s wanted, %d before\n", $owner->who, $wanted,
+        $wanted == 1 ? '' : 's', $before
     );
     return $self->OK;
 }
@@ -35,10 +35,8 @@ sub run {
 # One wish at a time: a TTIN for which there is no wish any more is "one more".
 sub _scale {
     my ($self, $owner, $wanted, $timeout) = @_;
-    my $lock  = $self->_lock($owner, $timeout);
-    my $state = $owner->state;
-    EventLoop::Fork::Command::fail(sprintf '%s (pid %d) does not scale: it is %s', $owner->name, $owner->pid, $state)
-        if $state !~ /\A(?:running|reloading)\z/;
+    my $lock = $self->_lock($owner, $timeout);
+    $owner->refuse_while_stopping('scale');
     my $before = $owner->header->{workers};
     my $board  = $owner->board;
     $board->set_header(wanted_workers => $wanted);
@@ -60,10 +58,7 @@ sub _scale {
     # The signal may be on its way, and without a wish it would mean "one more": the wish is the number that there is.
     $board->set_header(wanted_workers => $header->{workers});
     return EventLoop::Fork::Command::fail(
-        $is_taken
-        ? sprintf('%s (pid %d) has ended before it had scaled', $owner->name, $owner->pid)
-        : sprintf('%s (pid %d) has not answered within %s s', $owner->name, $owner->pid, $timeout)
-    );
+        $owner->who . ($is_taken ? ' has ended before it had scaled' : " has not answered within $timeout s"));
 }
 
 # Of the folder: it leaves no file, and is not the owner's lock. Where the folder cannot be read it goes without.

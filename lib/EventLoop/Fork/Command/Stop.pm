@@ -20,10 +20,10 @@ sub run {
     $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
     $owner->wait_until_ended($timeout)
         or EventLoop::Fork::Command::fail(
-        sprintf '%s (pid %d) still runs after %s s%s',
-        $owner->name, $owner->pid, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests'
+        sprintf '%s still runs after %s s%s',
+        $owner->who, $timeout, $options->{fast} ? '' : '; --fast stops it without waiting for requests'
         );
-    EventLoop::Fork::Command::put(sprintf "%s (pid %d) has stopped\n", $owner->name, $owner->pid);
+    EventLoop::Fork::Command::put($owner->who . " has stopped\n");
     return $self->OK;
 }
 
