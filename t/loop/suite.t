@@ -257,21 +257,29 @@ subtest options => sub {
 };
 
 subtest manual => sub {
-    my $file = $INC{'EventLoop/Fork/Test/Loop.pm'};
-    open my $source, '<', $file or die "$file: $!";
-    my $text = do { local $/; <$source> };
-    my ($manual) = $text =~ /^=head1 SUITES\n(.*?)^=head1/ms;
+    my $text_of = sub {
+        my ($module) = @_;
+        open my $source, '<', $INC{"$module.pm"} or die "$module: $!";
+        local $/;
+        return readline $source;
+    };
+    my $text    = $text_of->('EventLoop/Fork/Test/Loop');
+    my ($index) = $text  =~ /^=head1 SUITES\n(.*?)^=head1/ms;
+    my @suites  = $index =~ /^=item (?:L<)?(\w+)/mg;
+    my @modules = $index =~ /^=item L<\w+\|([\w:]+)>/mg;
     my @documented;
-    while ($manual =~ /^=(head2|item) (\S+)$(?:\n\n(.*?)\n(?=\n))?/mgs) {
-        push @documented, $2;
+    for my $module (@modules) {
+        my ($manual) = $text_of->($module =~ s{::}{/}gr) =~ /^=head1 SUITES?\n(.*?)^=head1/ms;
+        push @documented, $manual =~ /^=(?:head2|item) (\S+)$/mg;
     }
+    is(\@suites, [ suites() ], 'lists all suites, in their order');
     my @there;
     for my $suite (suites()) {
         push @there, $suite;
         next if $suite eq 'sigchld';    # those of process, once more
         push @there, map { $_->{name} } tests($suite);
     }
-    is(\@documented, \@there, 'lists all suites and tests, in their order');
+    is(\@documented, \@there, 'and the modules their tests');
     is(
         [ map { $_->{name} } tests('sigchld') ],
         [ map { my $name = $_->{name}; $name =~ s/\Aprocess/sigchld/; $name } tests('process') ],

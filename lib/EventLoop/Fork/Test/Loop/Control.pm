@@ -284,7 +284,73 @@ EventLoop::Fork::Test::Loop::Control - tests of a loop: turns, run and stop
 
 =head1 DESCRIPTION
 
-The suite C<control> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<control> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 control
+
+Turns, C<run> and C<stop>, and the life of a loop.
+
+=over 4
+
+=item control.run
+
+C<run> returns what stop was given.
+
+=item control.stop_by_handler
+
+A %SIG handler may stop the loop, at any moment.
+
+=item control.nested_run
+
+Runs may be nested, each with its own result.
+
+=item control.is_running
+
+C<is_running> is true inside of run.
+
+=item control.idle_wait
+
+An idle loop_once does not come back early.
+
+=item control.no_wait
+
+C<loop_once>(0) does not wait.
+
+=item control.endless_wait
+
+C<loop_once> without a timeout waits until something happens.
+
+=item control.count
+
+C<loop_once> returns the number of callbacks it called.
+
+=item control.post_fork
+
+C<post_fork> in the same process changes nothing.
+
+=item control.undisturbed_variables
+
+Callbacks leave $@ and $_ of the program alone.
+
+=item control.two_loops
+
+A callback of one loop may run another loop.
+
+=item control.many_loops
+
+Loops come and go without leaving anything.
+
+=item control.destroyed
+
+A loop that goes frees its callbacks and leaves the children.
+
+=item control.destroyed_in_callback
+
+A loop may go inside a callback of its own.
+
+=back
 
 =head1 SEE ALSO
 

@@ -201,7 +201,45 @@ EventLoop::Fork::Test::Loop::Exception - tests of a loop: what leaves a callback
 
 =head1 DESCRIPTION
 
-The suite C<exception> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<exception> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 exception
+
+What leaves a callback other than by its end.
+
+=over 4
+
+=item exception.loop_once
+
+An exception leaves loop_once, and the loop stays usable.
+
+=item exception.run
+
+An exception leaves run, and the loop stays usable.
+
+=item exception.nested
+
+An exception leaves nested runs one by one.
+
+=item exception.others_are_delivered
+
+What was ready beside it is delivered in the next turn.
+
+=item exception.loop_control
+
+"last", "next" and "goto" out of a callback do no harm.
+
+=item exception.signal_handler
+
+An exception of a %SIG handler leaves the wait.
+
+=item exception.exit
+
+Exit in a callback ends the process as it should.
+
+=back
 
 =head1 SEE ALSO
 

@@ -153,7 +153,37 @@ EventLoop::Fork::Test::Loop::Fork - tests of a loop: forks through the loop
 
 =head1 DESCRIPTION
 
-The suite C<fork> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<fork> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 fork
+
+Forks through the loop.
+
+=over 4
+
+=item fork.exit_code
+
+The value of code is the exit code, and on_exit is told.
+
+=item fork.signals
+
+The child starts with default signals, none of them blocked.
+
+=item fork.own_loop
+
+The child can make a loop, in which no watcher of the parent fires.
+
+=item fork.undisturbed
+
+The child disturbs nothing of its parent's.
+
+=item fork.in_callback
+
+A callback may fork through the loop.
+
+=back
 
 =head1 SEE ALSO
 

@@ -483,7 +483,109 @@ EventLoop::Fork::Test::Loop::IO - tests of a loop: descriptors
 
 =head1 DESCRIPTION
 
-The suite C<io> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<io> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 io
+
+Descriptors.
+
+=over 4
+
+=item io.read
+
+A readable descriptor calls on_read_ready, in a turn and only then.
+
+=item io.write
+
+A writable descriptor calls on_write_ready, a full one does not.
+
+=item io.both
+
+Read and write are watched apart, on one descriptor.
+
+=item io.cancel_each_other
+
+The read callback can cancel the write callback of its descriptor.
+
+=item io.nonblocking
+
+C<watch_io> makes the handle non-blocking.
+
+=item io.spurious
+
+Readiness that somebody else has used up does no harm.
+
+=item io.reused
+
+A number closed and reused in a turn never delivers the old event.
+
+=item io.reused_without_unwatch
+
+The same, when the old one is closed without unwatch_io.
+
+=item io.reused_unwatched
+
+The same, when nobody watches the new file.
+
+=item io.closed
+
+A descriptor closed while it is watched is dropped.
+
+=item io.closed_by_both
+
+The same, when its peer is closed, too.
+
+=item io.closed_by_number
+
+The same, when its number is closed under the handle.
+
+=item io.closed_with_copy
+
+The same, when the file stays open under another number.
+
+=item io.reopened
+
+A handle that was closed while it was watched can be opened and watched again.
+
+=item io.unwatched_with_copy
+
+Nor does a file spin that was unwatched, closed, and stays open elsewhere.
+
+=item io.regular_file
+
+A regular file is always ready, for reading and writing.
+
+=item io.end_of_file
+
+The end of a pipe or socket is readable.
+
+=item io.hangup
+
+A hang-up calls on_hangup.
+
+=item io.hangup_with_data
+
+Data that nobody reads neither is a hang-up nor makes the loop spin.
+
+=item io.datagram_refused
+
+An error that waits in a datagram socket is readable.
+
+=item io.connect_refused
+
+A connection that is refused is writable.
+
+=item io.many
+
+500 sockets: each event comes to its own callback.
+
+=item io.freed
+
+C<unwatch_io> lets go of the callback and of the handle.
+
+=back
 
 =head1 SEE ALSO
 

@@ -83,7 +83,33 @@ EventLoop::Fork::Test::Loop::Idle - tests of a loop: what is put off
 
 =head1 DESCRIPTION
 
-The suite C<idle> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<idle> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 idle
+
+What is put off to the next turn.
+
+=over 4
+
+=item idle.later
+
+What is put off is called once, in the next turn, which does not wait.
+
+=item idle.later_in_later
+
+What is put off in such a callback comes in the turn after.
+
+=item idle.order
+
+In the order of their start.
+
+=item idle.unwatch
+
+C<unwatch_idle> prevents, and lets the loop wait.
+
+=back
 
 =head1 SEE ALSO
 

@@ -351,7 +351,85 @@ EventLoop::Fork::Test::Loop::Inherit - tests of a loop: the loop in a child of a
 
 =head1 DESCRIPTION
 
-The suite C<inherit> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<inherit> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 inherit
+
+A child of a raw C<fork> has the loop of its parent, and may go on with it.
+
+=over 4
+
+=item inherit.goes_on
+
+A child goes on with the watchers that it inherits.
+
+=item inherit.new_watchers
+
+A child may watch what it likes, its own children, too.
+
+=item inherit.child_adds
+
+A child that watches more, under numbers that are free in its parent disturbs nothing of its parent's.
+
+=item inherit.child_destroys
+
+A child that destroys its copy disturbs nothing of its parent's.
+
+=item inherit.child_destroys_used
+
+A child that uses and destroys its copy disturbs nothing of its parent's.
+
+=item inherit.child_exits
+
+A child that lives and exits disturbs nothing of its parent's.
+
+=item inherit.child_post_fork
+
+A child that calls post_fork disturbs nothing of its parent's.
+
+=item inherit.child_replaces
+
+A child that makes a loop of its own disturbs nothing of its parent's.
+
+=item inherit.child_runs
+
+A child that runs the loop disturbs nothing of its parent's.
+
+=item inherit.child_unwatches
+
+A child that unwatches all disturbs nothing of its parent's.
+
+=item inherit.child_unwatches_unused
+
+A child that unwatches a descriptor and closes it, and does no turn disturbs nothing of its parent's.
+
+=item inherit.processes
+
+Process watches of the parent are dropped in a child.
+
+=item inherit.signals
+
+Signals of a child come to the child alone.
+
+=item inherit.pending
+
+What was pending in the parent stays there.
+
+=item inherit.daemon
+
+A program that becomes a daemon goes on with its loop.
+
+=item inherit.closed_descriptors
+
+A child that has closed all descriptors goes on, and its files stay its own.
+
+=item inherit.number_taken
+
+A child that has closed a watched descriptor goes on, whoever gets its number.
+
+=back
 
 =head1 SEE ALSO
 

@@ -322,8 +322,83 @@ EventLoop::Fork::Test::Loop::Process - tests of a loop: the ends of children
 
 =head1 DESCRIPTION
 
-The suites C<process> and C<sigchld> of L<EventLoop::Fork::Test::Loop>, which lists their tests: children, watched by
-process descriptors where the kernel has them, and by SIGCHLD.
+The suites C<process> and C<sigchld> of L<EventLoop::Fork::Test::Loop>: children, watched by process descriptors where the
+kernel has them, and by SIGCHLD.
+
+=head1 SUITES
+
+=head2 process
+
+Children. A loop on the core of EventLoop::Fork does it with process descriptors where the kernel has them.
+
+=over 4
+
+=item process.status
+
+Tells the pid and the wait status, once.
+
+=item process.ended_before
+
+A child that has ended already is told of, too.
+
+=item process.prompt
+
+The end of a child ends a wait at once.
+
+=item process.fifty
+
+Fifty children, each with its own status.
+
+=item process.stolen
+
+A status that somebody else has taken is told as gone, and no error.
+
+=item process.own_pids_only
+
+Children that are not watched are left to their owners.
+
+=item process.in_callback
+
+A callback may run programs while watched children end.
+
+=item process.unwatch
+
+C<unwatch_process> leaves the child to its owner.
+
+=item process.unwatch_in_turn
+
+So it does when both have ended in the same turn.
+
+=item process.respawn
+
+A callback may fork and watch the next one.
+
+=item process.sigchld_handler
+
+A $SIG{CHLD} of the program stays, and runs.
+
+=item process.sigchld_handler_later
+
+Also when it is installed, or taken away, after watch_process.
+
+=item process.sigchld_ignored
+
+With $SIG{CHLD} ignored the end of a child is told, its status perhaps not.
+
+=item process.no_descriptor
+
+Without a free descriptor children are watched, too.
+
+=item process.freed
+
+The callback is let go when it was called or is unwatched.
+
+=back
+
+=head2 sigchld
+
+The tests of L</process> once more, under this name, with SIGCHLD instead of process descriptors. Only a loop on the
+core of EventLoop::Fork can be told to; for others each test is skipped.
 
 =head1 SEE ALSO
 

@@ -270,7 +270,77 @@ EventLoop::Fork::Test::Loop::Signal - tests of a loop: watched signals, and hand
 
 =head1 DESCRIPTION
 
-The suite C<signal> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<signal> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 signal
+
+Watched signals, and handlers in C<%SIG>.
+
+=over 4
+
+=item signal.watch
+
+A watched signal calls back, in a turn and only then.
+
+=item signal.merged
+
+Deliveries between two turns are one call.
+
+=item signal.in_callback
+
+A signal that arrives in a callback is delivered in the next turn.
+
+=item signal.visible
+
+A watched signal is a code ref in %SIG.
+
+=item signal.restored
+
+C<unwatch_signal> restores what %SIG held.
+
+=item signal.dance
+
+A program that saves, ignores and restores %SIG around a fork loses nothing.
+
+=item signal.replaced
+
+A handler that somebody installs later is his.
+
+=item signal.two_loops
+
+Two loops may watch one signal.
+
+=item signal.prompt
+
+A watched signal ends a wait at once.
+
+=item signal.handler_is_prompt
+
+A %SIG handler of the program runs at once while the loop waits.
+
+=item signal.none_lost
+
+No watched signal gets lost between two turns.
+
+=item signal.none_late
+
+No %SIG handler waits until the loop has something to do.
+
+=item signal.interrupted_wait
+
+An interrupted wait is no error.
+
+=item signal.not_blocked
+
+A watched signal is blocked nowhere, in a program that is run neither.
+
+=item signal.freed
+
+C<unwatch_signal> lets go of the callback.
+
+=back
 
 =head1 SEE ALSO
 

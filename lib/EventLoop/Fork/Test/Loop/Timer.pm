@@ -155,7 +155,49 @@ EventLoop::Fork::Test::Loop::Timer - tests of a loop: deadlines
 
 =head1 DESCRIPTION
 
-The suite C<timer> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<timer> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 timer
+
+Deadlines.
+
+=over 4
+
+=item timer.after
+
+A timer fires once, and never early.
+
+=item timer.prompt
+
+A timer ends a longer wait.
+
+=item timer.at
+
+A timer "at" fires at that time of the wall clock.
+
+=item timer.order
+
+Equal deadlines fire in the order of their start.
+
+=item timer.thousands
+
+Thousands of timers fire in the order of their deadlines.
+
+=item timer.unwatch
+
+C<unwatch_time> prevents, and minds no id that is over.
+
+=item timer.far
+
+A deadline far away does not fire.
+
+=item timer.freed
+
+A timer lets go of its callback when it has fired or is unwatched.
+
+=back
 
 =head1 SEE ALSO
 

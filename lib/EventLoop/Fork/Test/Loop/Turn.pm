@@ -278,7 +278,53 @@ EventLoop::Fork::Test::Loop::Turn - tests of a loop: what a callback may do
 
 =head1 DESCRIPTION
 
-The suite C<turn> of L<EventLoop::Fork::Test::Loop>, which lists its tests.
+The suite C<turn> of L<EventLoop::Fork::Test::Loop>.
+
+=head1 SUITE
+
+=head2 turn
+
+What a callback may do, for every kind of watcher beside every other kind.
+
+=over 4
+
+=item turn.unwatch
+
+An unwatched callback is not called, though it was ready in this turn.
+
+=item turn.unwatch_before
+
+An unwatched callback is not called, though it was ready before the turn.
+
+=item turn.start
+
+A watcher that is started in a turn is looked at in the next.
+
+=item turn.restart
+
+Unwatched and watched again in a turn, it is looked at in the next.
+
+=item turn.free_itself
+
+A callback may end its own watcher, and goes on to its end.
+
+=item turn.nested
+
+A callback may run a turn of its own: each event is delivered once.
+
+=item turn.stop
+
+A callback may stop the loop.
+
+=item turn.fork
+
+A callback may fork, and both processes go on.
+
+=item turn.random
+
+Random starts and stops in callbacks: nothing that was stopped is ever called.
+
+=back
 
 =head1 SEE ALSO
 
