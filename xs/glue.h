@@ -179,6 +179,11 @@ SV *glue_families_before(pTHX);
 void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask);
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
+/* ---- glue_glib.c -------------------------------------------------------------------------------------------- */
+
+/* Mortal; empty where GLib is not loaded. Not for a child: another thread may have held GLib's lock at the fork. */
+AV *glue_glib_fds(pTHX);
+
 /* ---- glue_api.c --------------------------------------------------------------------------------------------- */
 
 void glue_api_boot(pTHX); /* the table for other XS modules */

@@ -56,6 +56,33 @@ my $phantom = <<'PERL';
     print $heard ? 'phantoms' : 'none', "\n";
 PERL
 
+# Whoever ends a turn of Glib's writes to an eventfd.
+my $wakeups = <<'PERL';
+    $loop->loop_once(0);
+    sub eventfds { return grep { (readlink "/proc/self/fd/$_" // '') =~ /eventfd/ } 0 .. 63 }
+    sub written {
+        my $sum = 0;
+        for my $fd (eventfds()) {
+            open my $info, '<', "/proc/self/fdinfo/$fd" or die;
+            $sum += hex $_ for map { /^eventfd-count:\s*([0-9a-f]+)/ ? $1 : () } readline $info;
+        }
+        return $sum;
+    }
+    pipe my $reader, my $writer or die;
+    my $ended;
+    my $code = sub {
+        POSIX::write($_, pack('Q', 1000), 8) for eventfds();    # Glib itself writes 1
+        syswrite $writer, written() >= 1000 ? 'written' : 'lost';
+        return 0;
+    };
+    if   ($way eq 'raw') { my $pid = fork // die; POSIX::_exit($code->()) if !$pid; $ended = 1 }
+    else                 { main->can($way)->($code, sub { $ended = 1 }) }
+    close $writer;
+    print readline($reader), ', ', written() >= 1000 ? 'shared' : 'private', "\n";
+    until_so { $ended };
+    1 until wait < 0;
+PERL
+
 # A handler that the child keeps must not write to the pipe of the parent.
 my $kept_handler = <<'PERL';
     my $heard = 0;
@@ -164,6 +191,17 @@ my $same_class = <<'PERL';
     close $to;
     print readline($report), "\n";
 PERL
+control(
+    'a wake-up of Glib in the child is one in the parent', ['IO::Async::Loop::Glib'], qr/^written, shared/,
+    "$prelude $wakeups", 'IO::Async::Loop::Glib', 'with_loop'
+);
+SKIP: {
+    skip('IO::Async::Loop::Glib is not installed', 1) unless defined ForkTest::has_version('IO::Async::Loop::Glib');
+    program_says(
+        "a wake-up of Glib in the child is its own, $_", "written, private\n", "$ours $wakeups",
+        'IO::Async::Loop::Glib', $_
+    ) for qw(with_us raw);
+}
 control(
     'a child of Loop::Select gets another class', ['IO::Async::Loop::Select'],
     qr/IO::Async::Loop::(?!Select)/, "$prelude $same_class", 'IO::Async::Loop::Select', 'with_loop'

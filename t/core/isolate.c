@@ -303,6 +303,32 @@ static void prepared_and_not_forked(void) {
     close_pair(fds);
 }
 
+/* ---- Eventfds ------------------------------------------------------------------------------------------------ */
+
+static void eventfd_renewed(void) {
+    struct tester tester;
+    int shared_fd = eventfd(0, EFD_NONBLOCK), kept_fd = eventfd(0, EFD_CLOEXEC);
+    NEED(shared_fd >= 0 && kept_fd >= 0);
+    CHECK_INT(eventfd_write(shared_fd, 5), 0);
+    if (fork_tester(&tester)) {
+        eventfd_t value = 0;
+        CHECK_INT(evf_renew_eventfd(shared_fd), 0);
+        CHECK_INT(evf_renew_eventfd(kept_fd), 0);
+        CHECK_INT(fcntl(kept_fd, F_GETFD), FD_CLOEXEC);
+        CHECK_INT(fcntl(kept_fd, F_GETFL) & O_NONBLOCK, 0);
+        CHECK(eventfd_read(shared_fd, &value) < 0 && errno == EAGAIN);
+        CHECK_INT(eventfd_write(shared_fd, 7), 0);
+        leave(&tester);
+    }
+    check_tester(&tester);
+    eventfd_t value = 0;
+    CHECK_INT(eventfd_read(shared_fd, &value), 0);
+    CHECK_INT(value, 5);
+    (void)close(shared_fd);
+    (void)close(kept_fd);
+    CHECK_INT(evf_renew_eventfd(kept_fd), EVF_EBADF);
+}
+
 /* ---- In raw forks, too -------------------------------------------------------------------------------------- */
 
 static void isolated_always(void) {
@@ -358,6 +384,7 @@ static void rings_are_found(void) {
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(isolated_always, "on request an instance is replaced after a raw fork, too"),
+        TAP_TEST(eventfd_renewed, "an eventfd is replaced under its number; the parent's has what it had"),
         TAP_TEST(rings_are_found, "io_uring rings are found"),
         TAP_TEST(replaced, "each instance is replaced under its number; the parent's has what it had"),
         TAP_TEST(counted, "the number of instances is returned"),

@@ -297,6 +297,9 @@ int evf_fork_set_host(const struct evf_fork_host *host);
 /* Makes the number a socket that is connected to nobody: what this process says on it reaches nobody, what it reads is
  * an error, and other processes keep what they share. Async-signal-safe. EVF_EBADF: not open. */
 int evf_disown_fd(int fd);
+/* Puts a new eventfd under the number of one that a child has inherited: what is written to it reaches nobody else.
+ * EVF_EBADF: not open. EVF_ENOTSUP: this system has none. */
+int evf_renew_eventfd(int fd);
 
 /* Number of threads of this process; 0 where the system does not tell. */
 int evf_fork_threads(void);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #endif
@@ -39,6 +40,25 @@ static int make_dead_socket(void) {
 int evf_disown_fd(int fd) {
     return replace(fd, make_dead_socket);
 }
+
+#ifdef __linux__
+static int make_eventfd(void) {
+    return eventfd(0, 0);
+}
+
+int evf_renew_eventfd(int fd) {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return EVF_EBADF;
+    const int rc = replace(fd, make_eventfd);
+    if (rc < 0) return rc;
+    return fcntl(fd, F_SETFL, flags) < 0 ? EVF_ESYSTEM : 0;
+}
+#else
+int evf_renew_eventfd(int fd) {
+    (void)fd;
+    return EVF_ENOTSUP;
+}
+#endif
 
 #ifdef __linux__
 /* ---- Finding them ------------------------------------------------------------------------------------------- */

@@ -73,8 +73,21 @@ sub before_fork {
     return {
         class   => defined $singleton ? ref $singleton : undef,
         blocked => [ $class->_blocked_by_loops ],
+        wakeup  => _glib_wakeup(),
     };
 }
+
+# The eventfd by which other threads end a turn of Glib's default context: the one eventfd that such a turn waits for.
+my $glib_wakeup;
+
+sub _glib_wakeup {
+    return $glib_wakeup if defined $glib_wakeup || !exists $INC{'IO/Async/Loop/Glib.pm'};
+    my @found = grep { _is_eventfd($_) } EventLoop::Fork::_glib_fds();
+    $glib_wakeup = $found[0] if @found == 1;
+    return $glib_wakeup;
+}
+
+sub _is_eventfd { return (readlink "/proc/self/fd/$_[0]" // '') =~ /\[eventfd\]/ }
 
 # Loop::Epoll, and Loop::Ppoll like it, block a watched signal at all times but in their wait. Looking for loops means
 # to look at everything the program has, so that is done only when a signal is blocked by nobody who is known.
@@ -113,6 +126,14 @@ sub _is_hash { return (reftype($_[0]) // '') eq 'HASH' }
 
 # ---- In the child ---------------------------------------------------------------------------------------------------
 
+# Glib asks by poll, so it need not know.
+sub _renew_glib_wakeup {
+    my ($state) = @_;
+    my $fd      = $state && $state->{wakeup};
+    EventLoop::Fork::_renew_eventfd($fd) if defined $fd && _is_eventfd($fd);
+    return;
+}
+
 # What is to be empty in an inherited loop, by class; everywhere else it stays as it is.
 my %TABLES = (
     'IO::Async::Loop::Poll'   => { pollmask => {}, pollevents => {}, fake_isreg => {} },
@@ -137,6 +158,7 @@ sub renew {
     my ($class, $state) = @_;
     my $singleton    = _singleton();
     my $parent_class = $state && $state->{class} || ref $singleton;
+    _renew_glib_wakeup($state);
     # The objects stay: their destructors, and those of all they hold, are the parent's to run.
     my @loops = grep { _is_hash($_) && !$_->isa(_OURS) } EventLoop::Fork::Adapter::_instances(_BASE);
     $class->_freeze($singleton, @loops);
@@ -200,6 +222,7 @@ sub _remove_glib_sources {
 
 sub rearm {
     my ($class, $state, $mode) = @_;
+    _renew_glib_wakeup($state);
     for my $loop (EventLoop::Fork::Adapter::_instances(_BASE)) {
         next if !_is_hash($loop) || $loop->isa(_OURS);    # the core does that
         _forget_processes($loop);
