@@ -143,6 +143,126 @@ static void signals_after_fork(void) {
     close_it();
 }
 
+static void signals_of_others(void) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT | 0x80, SIGFPE};
+    defaults(1);
+    options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    for (size_t i = 0; i < COUNT_OF(faults); i++) fail_starts(0, 1, faults[i]);
+    CHECK_INT(pool().method, EVF_START_SPAWN);
+    CHECK_INT(last_report[EVF_REPORT_FALLBACK].method, EVF_START_SPAWN);
+    CHECK_INT(last_report[EVF_REPORT_FALLBACK].wait_status, SIGFPE);
+    CHECK_INT(last_report[EVF_REPORT_FALLBACK].cause, EVF_CAUSE_FAILED);
+    close_it();
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_starts(0, 4, BY_SEGV);
+    fail_starts(0, 1, BY_KILL); /* somebody's, or for want of memory */
+    CHECK_INT(pool().method, EVF_START_FORK);
+    CHECK_INT(pool().state, EVF_POOL_HALTED);
+    close_it();
+}
+
+/* Three of eight were forked when the method changed. */
+static void forks_under_way(void) {
+    defaults(8);
+    options.can_spawn = true;
+    options.crash_limit = 3;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    for (unsigned slot = 0; slot < 3; slot++) exited(slot * 2, BY_SEGV);
+    CHECK_INT(pool().method, EVF_START_SPAWN);
+    for (unsigned slot = 3; slot < 8; slot++) exited(slot * 2, BY_SEGV);
+    CHECK(!pool().breaker_is_open);
+    pass(SECOND);
+    CHECK_INT(pool().alive, 8);
+    close_it();
+}
+
+/* Two workers, started by spawn after five faults. */
+static void open_fallen_back(void) {
+    defaults(2);
+    options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_starts(0, 4, BY_SEGV);
+    exited(2, BY_SEGV);
+    pass(30 * SECOND);
+    ready(0);
+    ready(2);
+    forget();
+}
+
+static void reload_tries_fork_again(void) {
+    open_fallen_back();
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("spawn:1");
+    REPORTED("reloading start_method_changed worker_started");
+    CHECK_INT(last_spawn.method, EVF_START_FORK);
+    CHECK_INT(last_report[EVF_REPORT_FALLBACK].cause, EVF_CAUSE_RELOAD);
+    ready(1);
+    exited(0, 0);
+    ready(3);
+    exited(2, 0);
+    CHECK_INT(pool().method, EVF_START_FORK);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    exited(1, 0);
+    fail_starts(1, 1, BY_SEGV); /* a fork was ready: one fault more is one of five again */
+    CHECK_INT(pool().method, EVF_START_FORK);
+    close_it();
+}
+
+static void reload_falls_back_at_once(void) {
+    open_fallen_back();
+    event(EVF_EVENT_RELOAD, 0);
+    forget();
+    exited(1, BY_SEGV);
+    REPORTED("worker_exited start_method_changed backoff worker_started");
+    EXPECT("spawn:3"); /* the next slot's need not wait */
+    CHECK_INT(pool().state, EVF_POOL_RELOADING);
+    CHECK_INT(last_spawn.method, EVF_START_SPAWN);
+    ready(3);
+    exited(2, 0);
+    pass(SECOND);
+    ready(1);
+    exited(0, 0);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING); /* what was new is in */
+    close_it();
+    open_fallen_back();
+    event(EVF_EVENT_RELOAD, 0);
+    exited(1, EXIT_1); /* that is the code's fault, not the fork's */
+    CHECK_INT(pool().method, EVF_START_FORK);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    CHECK(strstr(told, "reload_failed") != NULL);
+    exited(0, 0);
+    fail_starts(0, 1, BY_SEGV);
+    CHECK_INT(pool().method, EVF_START_SPAWN);
+    close_it();
+}
+
+static void spawn_from_the_start(void) {
+    defaults(2);
+    options.only_spawn = options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    CHECK_INT(last_spawn.method, EVF_START_SPAWN);
+    ready(0);
+    ready(2);
+    forget();
+    event(EVF_EVENT_RELOAD, 0);
+    REPORTED("reloading worker_started");
+    CHECK_INT(last_spawn.method, EVF_START_SPAWN);
+    close_it();
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_starts(0, 5, BY_SEGV);
+    CHECK_INT(pool().state, EVF_POOL_STOPPING);
+    exited(2, BY_KILL);
+    CHECK_INT(exit_code, EVF_EXIT_NOTHING_STARTED);
+    close_it();
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(nothing_starts, "when nothing ever started the pool ends with 2"),
@@ -153,6 +273,11 @@ int main(int argc, char **argv) {
         TAP_TEST(last_one_dies_while_open, "when the last one dies meanwhile it ends with 3"),
         TAP_TEST(breaker_opens_before_the_canary, "a breaker that opens takes back what nobody has proved"),
         TAP_TEST(signals_after_fork, "signals after fork change the start method, once"),
+        TAP_TEST(signals_of_others, "only signals by which a process faults do"),
+        TAP_TEST(forks_under_way, "forks that were under way then do not count"),
+        TAP_TEST(reload_tries_fork_again, "a reload tries fork again"),
+        TAP_TEST(reload_falls_back_at_once, "one fault is enough then, and the reload goes on"),
+        TAP_TEST(spawn_from_the_start, "a pool that only spawns never forks"),
     };
     return run_once_only(tests, COUNT_OF(tests), argc, argv);
 }

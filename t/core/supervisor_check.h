@@ -21,6 +21,7 @@ struct check_worker {
     pid_t pid, early_ready_pid, early_exit_pid;
     int early_status;
     unsigned generation;
+    enum evf_start_method method;
     enum evf_cause cause; /* of the last EXAMINE */
     int64_t spawned_ns, ready_ns, drained_ns, killed_ns;
 };
@@ -43,13 +44,14 @@ struct checker {
     unsigned crashes;
     struct {
         int64_t when_ns;
-        bool is_signal;
+        bool is_fault;
     } crash[CHECK_CRASHES];
     struct check_worker worker[CHECK_BERTHS];
     struct check_slot slot[EVF_SLOTS_MAX];
     unsigned berths;                     /* seen */
     unsigned reported[EVF_REPORT_COUNT]; /* in this step */
     bool expects_open, expects_close, expects_fallback, expects_rollback;
+    bool tries_fork_again;
     bool is_fast, was_late;
     int64_t probe_ns;
     struct evf_worker_view before; /* of the event's berth */

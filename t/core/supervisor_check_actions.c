@@ -15,7 +15,7 @@ static void check_spawn(struct checker *checker, const struct evf_supervisor *su
                         const struct evf_supervisor_action *action) {
     struct check_worker *worker = &checker->worker[action->berth];
     const struct check_slot *slot = &checker->slot[action->berth / 2];
-    const bool has_fallen = action->method == EVF_START_SPAWN;
+    const bool must_spawn = checker->options.only_spawn || checker->is_fallen_back;
     struct evf_worker_view view;
     (void)evf_supervisor_worker(supervisor, action->berth, &view);
     require(checker, checker->is_started && !checker->is_stopping, "a start at the wrong time", action->berth);
@@ -23,7 +23,7 @@ static void check_spawn(struct checker *checker, const struct evf_supervisor *su
     require(checker, !view.is_replacement || has_reason(checker, action), "a replacement for no reason", action->berth);
     require(checker, !view.is_leaving, "a start in a slot that leaves", action->berth);
     require(checker, action->generation == checker->generation, "a start of another generation", action->berth);
-    require(checker, has_fallen == checker->is_fallen_back, "the wrong start method", action->berth);
+    require(checker, (action->method == EVF_START_SPAWN) == must_spawn, "the wrong start method", action->berth);
     require(checker, checker->now_ns >= (view.is_replacement ? slot->replacement_not_before_ns : slot->not_before_ns),
             "a start before the back-off is over", action->berth);
     for (unsigned berth = 0; berth < checker->berths; berth++) {
@@ -40,6 +40,7 @@ static void check_spawn(struct checker *checker, const struct evf_supervisor *su
     require(checker, !checker->is_open || checker->now_ns >= checker->probe_ns, "a probe too early", action->berth);
     checker->probe_ns = sum(checker->now_ns, probe_interval(checker));
     *worker = (struct check_worker){.is_awaited = true, .generation = action->generation};
+    worker->method = action->method;
     worker->spawned_ns = checker->now_ns;
     worker->requests_max = action->requests_max;
     if (checker->berths <= action->berth) checker->berths = (action->berth | 1) + 1;

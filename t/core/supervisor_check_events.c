@@ -1,6 +1,7 @@
 /* What an event means to the model: who lives, who failed, what the breaker and the reload have to do about it. */
 #include "supervisor_check_parts.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -17,13 +18,34 @@ static int64_t least_delay(const struct checker *checker, unsigned failures, boo
     return !is_hasty && delay_ns < least_ns ? least_ns : delay_ns;
 }
 
-static void open_or_fall_back(struct checker *checker) {
-    bool all_signals = true;
-    for (unsigned i = checker->crashes - checker->options.crash_limit; i < checker->crashes; i++)
-        all_signals = all_signals && checker->crash[i].is_signal;
+/* A signal by which a process says that it went wrong: nobody sends these. */
+static bool by_fault(int status) {
+    if (status < 0 || !WIFSIGNALED(status)) return false;
+    switch (WTERMSIG(status)) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL:
+    case SIGABRT:
+    case SIGFPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void fall_back(struct checker *checker) {
+    checker->is_fallen_back = checker->expects_fallback = true;
+    checker->tries_fork_again = false;
     checker->crashes = 0;
-    if (checker->options.can_spawn && !checker->is_fallen_back && all_signals) {
-        checker->is_fallen_back = checker->expects_fallback = true;
+}
+
+static void open_or_fall_back(struct checker *checker) {
+    bool all_faults = true;
+    for (unsigned i = checker->crashes - checker->options.crash_limit; i < checker->crashes; i++)
+        all_faults = all_faults && checker->crash[i].is_fault;
+    checker->crashes = 0;
+    if (checker->options.can_spawn && !checker->is_fallen_back && !checker->options.only_spawn && all_faults) {
+        fall_back(checker);
         return;
     }
     checker->is_open = true;
@@ -31,7 +53,7 @@ static void open_or_fall_back(struct checker *checker) {
     checker->probe_ns = sum(checker->now_ns, probe_interval(checker));
 }
 
-static void count_crash(struct checker *checker, bool is_signal) {
+static void count_crash(struct checker *checker, bool is_fault) {
     const unsigned limit = checker->options.crash_limit;
     if (limit == 0 || checker->options.crash_window_ns == 0 || checker->is_open) return;
     if (checker->crashes == CHECK_CRASHES) {
@@ -39,7 +61,7 @@ static void count_crash(struct checker *checker, bool is_signal) {
         checker->crashes--;
     }
     checker->crash[checker->crashes].when_ns = checker->now_ns;
-    checker->crash[checker->crashes++].is_signal = is_signal;
+    checker->crash[checker->crashes++].is_fault = is_fault;
     unsigned in_window = 0;
     for (unsigned i = 0; i < checker->crashes; i++)
         in_window += checker->now_ns - checker->crash[i].when_ns <= checker->options.crash_window_ns;
@@ -55,7 +77,13 @@ static bool has_old_one(const struct evf_supervisor *supervisor, const struct ch
     return false;
 }
 
-static void start_failed(struct checker *checker, unsigned berth, unsigned generation, int status, bool had_old) {
+static bool spawns(const struct checker *checker) {
+    return checker->options.only_spawn || checker->is_fallen_back;
+}
+
+static void start_failed(struct checker *checker, unsigned berth, const struct check_worker *was, int status,
+                         bool had_old) {
+    const unsigned generation = was->generation;
     struct check_slot *slot = &checker->slot[berth / 2];
     const bool by_us = checker->before.state == EVF_WORKER_KILLING;
     const bool asks = status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == EVF_EXIT_NOTHING_STARTED;
@@ -63,9 +91,14 @@ static void start_failed(struct checker *checker, unsigned berth, unsigned gener
         slot->replacement_not_before_ns =
             sum(checker->now_ns, least_delay(checker, ++slot->replacement_failures, false));
     else slot->not_before_ns = sum(checker->now_ns, least_delay(checker, ++slot->failures, !asks));
+    if (checker->tries_fork_again && was->method == EVF_START_FORK && by_fault(status) && !by_us) {
+        fall_back(checker);
+        return;
+    }
     if (checker->reloading != 0 && generation == checker->generation && checker->proven != generation && had_old)
         checker->expects_rollback = true;
-    count_crash(checker, status >= 0 && WIFSIGNALED(status) && !by_us);
+    if (was->method == (spawns(checker) ? EVF_START_SPAWN : EVF_START_FORK))
+        count_crash(checker, by_fault(status) && !by_us);
 }
 
 static void main_died(struct checker *checker, unsigned berth, int64_t ready_ns) {
@@ -84,7 +117,7 @@ static void ended(struct checker *checker, unsigned berth, int status, bool had_
     if (checker->is_stopping || before->is_leaving) return;
     const bool is_startup = before->state == EVF_WORKER_STARTING ||
                             (before->state == EVF_WORKER_KILLING && before->cause == EVF_CAUSE_STARTUP);
-    if (!was.was_ready && is_startup) start_failed(checker, berth, was.generation, status, had_old);
+    if (!was.was_ready && is_startup) start_failed(checker, berth, &was, status, had_old);
     else if (!was.is_old) main_died(checker, berth, was.ready_ns);
 }
 
@@ -93,6 +126,7 @@ static void became_ready(struct checker *checker, unsigned berth) {
     worker->is_ready = worker->was_ready = true;
     worker->ready_ns = checker->now_ns;
     checker->was_ever_ready = true;
+    if (worker->method == EVF_START_FORK) checker->tries_fork_again = false;
     if (checker->before.is_replacement) {
         checker->slot[berth / 2].replacement_failures = 0;
         checker->worker[berth ^ 1].is_old = is_alive(&checker->worker[berth ^ 1]);
@@ -187,6 +221,11 @@ static void pool_event(struct checker *checker, const struct evf_supervisor *sup
     if (event->type != EVF_EVENT_RELOAD || !checker->is_started) return;
     checker->reloaded = 0;
     checker->probe_ns = checker->now_ns;
+    if (checker->is_fallen_back) {
+        checker->is_fallen_back = false;
+        checker->expects_fallback = checker->tries_fork_again = true;
+        checker->crashes = 0;
+    }
     if (anybody_is_kept(supervisor, checker)) return;
     for (unsigned slot = 0; slot < checker->berths / 2; slot++)
         checker->slot[slot].failures = 0, checker->slot[slot].not_before_ns = 0;

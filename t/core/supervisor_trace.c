@@ -25,6 +25,7 @@ static const struct evf_supervisor_options all_options = {
     .respawn_delay_max_ns = INT64_MIN,
     .crash_limit = UINT_MAX,
     .crash_window_ns = INT64_MIN,
+    .only_spawn = true,
     .can_spawn = true,
     .seed = UINT64_MAX,
 };
@@ -58,7 +59,8 @@ static void longest_lines(void) {
     CHECK_INT(evf_supervisor_trace_parse_options(line, &options), 0);
     CHECK(evf_supervisor_trace_format_options(&options, again, sizeof again) > 0);
     CHECK_TEXT(again, line);
-    CHECK(options.can_spawn && options.seed == UINT64_MAX && options.crash_window_ns == INT64_MIN);
+    CHECK(options.only_spawn && options.can_spawn);
+    CHECK(options.seed == UINT64_MAX && options.crash_window_ns == INT64_MIN);
     for (int type = 0; type < EVF_EVENT_COUNT; type++) {
         const struct evf_supervisor_event event = {.type = (enum evf_event_type)type,
                                                    .berth = UINT_MAX,

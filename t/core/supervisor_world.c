@@ -82,6 +82,7 @@ static void draw_options(struct world *world) {
         .can_spawn = draw(world, 2) == 0,
         .seed = draw(world, UINT64_C(1) << 32),
     };
+    world->options.only_spawn = world->options.seed % 8 == 0;
 }
 
 static void draw_manners(struct world *world) {

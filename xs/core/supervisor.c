@@ -266,7 +266,7 @@ static bool are_in_range(const struct evf_supervisor_options *options) {
 static void init(struct evf_supervisor *supervisor, const struct evf_supervisor_options *options) {
     supervisor->options = *options;
     supervisor->state = EVF_POOL_RUNNING;
-    supervisor->method = EVF_START_FORK;
+    supervisor->method = options->only_spawn ? EVF_START_SPAWN : EVF_START_FORK;
     supervisor->random_state = options->seed;
     supervisor->generation = supervisor->last_generation = supervisor->proven_generation = 1;
     supervisor->armed_ns = supervisor->look_ns = EVF__NEVER;

@@ -35,8 +35,9 @@ struct evf_supervisor_options {
     int64_t respawn_delay_max_ns; /* less than respawn_delay is taken as that */
     unsigned crash_limit;         /* so many failed starts, at most 65536, ... */
     int64_t crash_window_ns;      /* ... within this open the breaker; a 0 in one of the two never does */
-    bool can_spawn; /* when the breaker opens because of signals after fork, EVF_START_SPAWN may be tried */
-    uint64_t seed;  /* of the jitter */
+    bool only_spawn; /* every start is an EVF_START_SPAWN. Else all are forks, until ... */
+    bool can_spawn;  /* ... the breaker would open because of faults after fork: EVF_START_SPAWN is tried instead */
+    uint64_t seed;   /* of the jitter */
 };
 
 enum evf_worker_state {
@@ -140,7 +141,8 @@ enum evf_action_type {
     X(EVF_REPORT_BACKOFF, "backoff")           /* berth, elapsed_ns: until the next start */                           \
     X(EVF_REPORT_BREAKER_OPEN, "breaker_open") /* count: failed starts in the window */                                \
     X(EVF_REPORT_BREAKER_CLOSED, "breaker_closed")                                                                     \
-    X(EVF_REPORT_FALLBACK, "start_method_changed") /* method */                                                        \
+    /* method, cause: FAILED or RELOAD; after failed starts berth and wait_status of the last one */                   \
+    X(EVF_REPORT_FALLBACK, "start_method_changed")                                                                     \
     X(EVF_REPORT_RELOADING, "reloading")           /* generation */                                                    \
     X(EVF_REPORT_RELOADED, "reloaded")             /* generation */                                                    \
     X(EVF_REPORT_RELOAD_FAILED, "reload_failed")   /* generation that failed, berth, cause, wait_status */             \

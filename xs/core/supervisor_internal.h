@@ -28,6 +28,7 @@ struct evf__worker {
     enum evf_cause cause;       /* why it leaves; before that, why it was started; in a back-off, why it will be */
     enum evf_cause start_cause; /* why it was started */
     enum evf_cause limit;       /* which of its limits it has passed */
+    enum evf_start_method method;
     pid_t pid;                  /* 0: no process, or not known yet */
     unsigned generation;
     int64_t spawned_ns, ready_ns, deadline_ns;
@@ -57,7 +58,7 @@ struct evf__slot {
 
 struct evf__crash {
     int64_t when_ns;
-    bool is_signal;
+    bool is_fault;
 };
 
 struct evf_supervisor {
@@ -73,6 +74,7 @@ struct evf_supervisor {
     unsigned current; /* alive, and of the pool's generation */
     unsigned served;  /* alive, and ready now or before */
     bool is_started, is_fast, is_halting, was_ever_ready;
+    bool retries_fork; /* had fallen back before a reload: one fault is enough now */
 
     bool breaker_is_open;
     int64_t probe_ns; /* while it is open: no start before */
@@ -179,8 +181,12 @@ void evf__reload_forget(struct evf_supervisor *supervisor, unsigned slot);
 void evf__reload_check(struct evf_supervisor *supervisor); /* is it done? */
 
 bool evf__may_probe(const struct evf_supervisor *supervisor);
-void evf__breaker_count(struct evf_supervisor *supervisor, bool is_signal, unsigned berth, enum evf_cause cause,
-                        int wait_status);
+/* The failed start of a worker, which is passed as it was. */
+void evf__breaker_count(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
+                        enum evf_cause cause, int wait_status);
+/* True if that was a fork, tried once more by a reload, that died as those before it: the start method has changed. */
+bool evf__fork_failed_again(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
+                            enum evf_cause cause, int wait_status);
 void evf__breaker_close(struct evf_supervisor *supervisor);
 void evf__breaker_check(struct evf_supervisor *supervisor); /* is anybody left who serves? */
 

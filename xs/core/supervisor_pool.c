@@ -2,6 +2,8 @@
  * breaker that ends a loop of failing starts. */
 #include "supervisor_internal.h"
 
+#include <sys/wait.h>
+
 /* ---- Replacements: one queue and one set of tokens for all causes ------------------------------------------- */
 
 static struct evf__slot *first_in_queue(const struct evf_supervisor *supervisor) {
@@ -98,6 +100,21 @@ static void start_all(struct evf_supervisor *supervisor) {
     }
 }
 
+static void forget_crashes(struct evf_supervisor *supervisor) {
+    supervisor->crash_count = supervisor->crash_next = 0;
+}
+
+static struct evf_supervisor_action *change_method(struct evf_supervisor *supervisor, enum evf_start_method method,
+                                                   unsigned berth, enum evf_cause cause) {
+    supervisor->method = method;
+    supervisor->retries_fork = cause == EVF_CAUSE_RELOAD;
+    forget_crashes(supervisor); /* they were of the other method */
+    struct evf_supervisor_action *report = evf__report(supervisor, EVF_REPORT_FALLBACK, berth);
+    report->method = method;
+    report->cause = cause;
+    return report;
+}
+
 void evf__reload_begin(struct evf_supervisor *supervisor) {
     bool has_any = false;
     supervisor->generation = ++supervisor->last_generation;
@@ -105,6 +122,9 @@ void evf__reload_begin(struct evf_supervisor *supervisor) {
     supervisor->state = EVF_POOL_RELOADING;
     supervisor->probe_ns = supervisor->now_ns; /* whoever mended what failed need not wait */
     evf__report(supervisor, EVF_REPORT_RELOADING, 0)->generation = supervisor->generation;
+    /* Whatever died after a fork may be mended, too. */
+    if (supervisor->method == EVF_START_SPAWN && !supervisor->options.only_spawn)
+        (void)change_method(supervisor, EVF_START_FORK, 0, EVF_CAUSE_RELOAD);
     for (unsigned slot = 0; slot < supervisor->berths / 2; slot++) {
         const enum evf_worker_state state = main_worker(supervisor, slot)->state;
         if (!supervisor->slot[slot].is_wanted || !evf__is_alive(state)) continue;
@@ -171,14 +191,31 @@ bool evf__may_probe(const struct evf_supervisor *supervisor) {
     return !supervisor->breaker_is_open || (supervisor->starting == 0 && supervisor->now_ns >= supervisor->probe_ns);
 }
 
-static void forget_crashes(struct evf_supervisor *supervisor) {
-    supervisor->crash_count = supervisor->crash_next = 0;
+/* The signals of a process that has gone wrong by itself. What we killed says nothing about its start method. */
+static bool is_fault(enum evf_cause cause, int wait_status) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGFPE};
+    if (cause != EVF_CAUSE_FAILED || wait_status < 0 || !WIFSIGNALED(wait_status)) return false;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        if (WTERMSIG(wait_status) == faults[i]) return true;
+    }
+    return false;
 }
 
-static bool all_were_signals(const struct evf_supervisor *supervisor) {
+static bool all_were_faults(const struct evf_supervisor *supervisor) {
     for (unsigned i = 0; i < supervisor->options.crash_limit; i++) {
-        if (!supervisor->crashes[i].is_signal) return false;
+        if (!supervisor->crashes[i].is_fault) return false;
     }
+    return true;
+}
+
+static void fall_back(struct evf_supervisor *supervisor, unsigned berth, int wait_status) {
+    change_method(supervisor, EVF_START_SPAWN, berth, EVF_CAUSE_FAILED)->wait_status = wait_status;
+}
+
+bool evf__fork_failed_again(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
+                            enum evf_cause cause, int wait_status) {
+    if (!supervisor->retries_fork || ended->method != EVF_START_FORK || !is_fault(cause, wait_status)) return false;
+    fall_back(supervisor, berth, wait_status);
     return true;
 }
 
@@ -194,20 +231,20 @@ static void breaker_open(struct evf_supervisor *supervisor) {
     }
 }
 
-void evf__breaker_count(struct evf_supervisor *supervisor, bool is_signal, unsigned berth, enum evf_cause cause,
-                        int wait_status) {
+void evf__breaker_count(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
+                        enum evf_cause cause, int wait_status) {
     const unsigned limit = supervisor->options.crash_limit;
     if (limit == 0 || supervisor->options.crash_window_ns == 0 || supervisor->breaker_is_open) return;
-    supervisor->crashes[supervisor->crash_next] = (struct evf__crash){supervisor->now_ns, is_signal};
+    if (ended->method != supervisor->method) return; /* was under way when that changed */
+    supervisor->crashes[supervisor->crash_next] =
+        (struct evf__crash){supervisor->now_ns, is_fault(cause, wait_status)};
     supervisor->crash_next = (supervisor->crash_next + 1) % limit;
     if (supervisor->crash_count < limit) supervisor->crash_count++;
     /* Of a full ring the next place is the oldest. */
     const int64_t oldest_ns = supervisor->crashes[supervisor->crash_next].when_ns;
     if (supervisor->crash_count < limit || supervisor->now_ns - oldest_ns > supervisor->options.crash_window_ns) return;
-    if (supervisor->options.can_spawn && supervisor->method == EVF_START_FORK && all_were_signals(supervisor)) {
-        supervisor->method = EVF_START_SPAWN;
-        forget_crashes(supervisor);
-        evf__report(supervisor, EVF_REPORT_FALLBACK, 0)->method = supervisor->method;
+    if (supervisor->options.can_spawn && supervisor->method == EVF_START_FORK && all_were_faults(supervisor)) {
+        fall_back(supervisor, berth, wait_status);
         return;
     }
     breaker_open(supervisor);

@@ -92,10 +92,6 @@ static void count_death(struct evf_supervisor *supervisor, struct evf__slot *slo
 
 /* ---- A process has gone ------------------------------------------------------------------------------------- */
 
-static bool is_signal(int wait_status) {
-    return wait_status >= 0 && WIFSIGNALED(wait_status);
-}
-
 static enum hurry hurry_of(int wait_status) {
     const bool asks_to_wait =
         wait_status >= 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EVF_EXIT_NOTHING_STARTED;
@@ -119,9 +115,10 @@ static void put_off_respawn(struct evf_supervisor *supervisor, unsigned berth, e
 
 static void start_has_failed(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
                              enum evf_cause cause, int wait_status) {
-    evf__reload_start_failed(supervisor, berth, ended->generation, cause, wait_status);
-    /* What we killed says nothing about its start method. */
-    evf__breaker_count(supervisor, is_signal(wait_status) && cause == EVF_CAUSE_FAILED, berth, cause, wait_status);
+    if (!evf__fork_failed_again(supervisor, berth, ended, cause, wait_status)) {
+        evf__reload_start_failed(supervisor, berth, ended->generation, cause, wait_status);
+        evf__breaker_count(supervisor, berth, ended, cause, wait_status);
+    }
     if (ended->is_replacement) put_off_replacement(supervisor, berth);
     else {
         count_failure(&supervisor->slot[evf__slot_of(berth)].failures);

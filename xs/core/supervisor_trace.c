@@ -55,6 +55,7 @@ static const struct field option_fields[] = {
     FIELD(respawn_delay_max_ns, KIND_INT64),
     FIELD(crash_limit, KIND_UNSIGNED),
     FIELD(crash_window_ns, KIND_INT64),
+    FIELD(only_spawn, KIND_BOOL),
     FIELD(can_spawn, KIND_BOOL),
     FIELD(seed, KIND_UINT64),
 };

@@ -70,6 +70,7 @@ void evf__worker_spawn(struct evf_supervisor *supervisor, unsigned berth, enum e
     struct evf__worker *worker = &supervisor->worker[berth];
     evf__worker_clear(supervisor, berth);
     worker->cause = worker->start_cause = cause;
+    worker->method = supervisor->method;
     worker->generation = supervisor->generation;
     worker->spawned_ns = supervisor->now_ns;
     worker->is_awaited = true;
@@ -81,7 +82,7 @@ void evf__worker_spawn(struct evf_supervisor *supervisor, unsigned berth, enum e
 
     struct evf_supervisor_action *action = act_on(supervisor, EVF_ACTION_SPAWN, berth);
     action->generation = worker->generation;
-    action->method = supervisor->method;
+    action->method = worker->method;
     action->requests_max = evf__requests_max(supervisor, evf__slot_of(berth));
 }
 
@@ -232,6 +233,7 @@ void evf__worker_ready(struct evf_supervisor *supervisor, unsigned berth, const 
     evf__worker_set_state(supervisor, berth, EVF_WORKER_READY);
     worker->ready_ns = supervisor->now_ns;
     supervisor->was_ever_ready = true;
+    if (worker->method == EVF_START_FORK) supervisor->retries_fork = false;
     if (worker->generation == supervisor->generation) supervisor->proven_generation = worker->generation;
     set_age_limit(supervisor, berth);
     struct evf_supervisor_action *report = report_on(supervisor, EVF_REPORT_READY, berth);
