@@ -68,6 +68,42 @@ static void nameless(void) {
     evf_scoreboard_free(NULL);
 }
 
+/* As a spawned program has it: by its descriptor alone. */
+static void given(void) {
+    struct evf_scoreboard *boards[2] = {new_board(NULL, 3), NULL}, *board = NULL;
+    open_folder();
+    boards[1] = new_board(path, 3);
+    for (size_t i = 0; i < 2; i++) {
+        struct tester tester;
+        struct evf_scoreboard_row *row = evf_scoreboard_row(boards[i], 1);
+        NEED(row != NULL);
+        if (evf_scoreboard_fd(boards[i]) < 0) continue; /* no such memory here */
+        CHECK_INT(fcntl(evf_scoreboard_fd(boards[i]), F_GETFD), FD_CLOEXEC);
+        if (fork_tester(&tester)) {
+            const int fd = dup(evf_scoreboard_fd(boards[i]));
+            evf_scoreboard_free(boards[i]);
+            NEED(fd >= 0 && evf_scoreboard_open_fd(fd, &board) == 0);
+            CHECK_INT(evf_scoreboard_fd(board), fd);
+            CHECK_INT(evf_scoreboard_rows(board), 3);
+            CHECK_INT(evf_scoreboard_owner(board), getppid());
+            CHECK(evf_scoreboard_is_writable(board));
+            EVF_SCOREBOARD_SET(evf_scoreboard_row(board, 1)->requests_done, 43);
+            evf_scoreboard_free(board);
+            CHECK(fcntl(fd, F_GETFD) < 0);
+            leave(&tester);
+        }
+        check_tester(&tester);
+        CHECK_INT(EVF_SCOREBOARD_GET(row->requests_done), 43);
+    }
+    const int fd = open("/dev/null", O_RDWR);
+    CHECK_INT(evf_scoreboard_open_fd(fd, &board), EVF_EINVAL);
+    CHECK_INT(close(fd), 0);
+    CHECK_INT(evf_scoreboard_open_fd(fd, &board), EVF_ESYSTEM);
+    evf_scoreboard_free(boards[0]);
+    evf_scoreboard_free(boards[1]);
+    close_folder();
+}
+
 static void rows_have_limits(void) {
     struct evf_scoreboard *board = NULL;
     CHECK_INT(evf_scoreboard_new(NULL, 0, &board), EVF_EINVAL);
@@ -434,6 +470,7 @@ static void a_bell(void) {
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(nameless, "nameless memory is shared with children"),
+        TAP_TEST(given, "a process that is given its descriptor alone sees the same"),
         TAP_TEST(rows_have_limits, "the number of rows has limits"),
         TAP_TEST(names_have_limits, "a path has limits, and needs a folder"),
         TAP_TEST(a_file, "a file is readable and writable by others, and goes with its maker only"),

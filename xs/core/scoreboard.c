@@ -15,6 +15,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 /* Whole pages, so that the rows begin on one of their own; whole cache lines, so that workers do not share one. */
 enum { PAGE = 4096, CACHE_LINE = 64 };
@@ -32,9 +35,9 @@ struct evf_scoreboard {
     struct evf_scoreboard_header *header; /* the mapping */
     size_t bytes;
     unsigned rows; /* a copy: who may write to the file may write nonsense */
-    int fd;        /* of the file; -1: none, or the maker's view of its own */
+    int fd;        /* of the file or memory; -1: none, or the maker's view of its own */
     pid_t maker;   /* 0: was opened */
-    bool is_writable;
+    bool is_writable, is_nameless;
     dev_t device;
     ino_t inode;
     struct evf_link own; /* in the list of files that this process has made */
@@ -75,10 +78,14 @@ static int lock(int fd) {
     return errno == EAGAIN || errno == EACCES ? EVF_EBUSY : EVF_ESYSTEM;
 }
 
+static pid_t living(pid_t pid) {
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
+}
+
 pid_t evf_scoreboard_owner(const struct evf_scoreboard *board) {
     const pid_t me = getpid();
     if (board->maker == me) return me;
-    if (board->maker != 0 && board->fd < 0) return kill(board->maker, 0) == 0 || errno == EPERM ? board->maker : 0;
+    if (board->is_nameless) return living((pid_t)EVF_SCOREBOARD_GET(board->header->supervisor_pid));
     if (board->fd < 0) {
         const struct stat st = {.st_dev = board->device, .st_ino = board->inode};
         return find_own(&st) != NULL ? me : 0;
@@ -236,6 +243,31 @@ cannot_finish:
     return rc;
 }
 
+/* Memory that a spawned program can be given, where the system has it, or else only forked children. */
+static int open_memory(size_t bytes) {
+#if defined(__linux__) && defined(SYS_memfd_create) && defined(MFD_CLOEXEC)
+    const int fd = (int)syscall(SYS_memfd_create, "evf-scoreboard", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) == 0) return fd;
+    (void)close(fd);
+#else
+    (void)bytes;
+#endif
+    return -1;
+}
+
+static int make_memory(struct evf_scoreboard *board) {
+    board->is_nameless = true;
+    board->fd = open_memory(board->bytes);
+    const int rc = map(board, board->fd);
+    if (rc == 0) init_header(board);
+    else if (board->fd >= 0) {
+        const int saved_errno = errno;
+        (void)close(board->fd);
+        errno = saved_errno;
+    }
+    return rc;
+}
+
 static struct evf_scoreboard *new_view(const char *path) {
     const size_t length = path != NULL ? strlen(path) : 0;
     struct evf_scoreboard *board = calloc(1, sizeof *board + length + 1);
@@ -255,12 +287,11 @@ int evf_scoreboard_new(const char *path, unsigned rows, struct evf_scoreboard **
     board->bytes = HEADER_BYTES + rows * ROW_BYTES;
     board->maker = getpid();
     board->is_writable = true;
-    int rc = path != NULL ? make_file(board) : map(board, -1);
+    int rc = path != NULL ? make_file(board) : make_memory(board);
     if (rc < 0) {
         free(board);
         return rc;
     }
-    if (path == NULL) init_header(board);
     *ret_board = board;
     return 0;
 }
@@ -347,6 +378,29 @@ int evf_scoreboard_open(const char *path, bool is_writable, struct evf_scoreboar
     }
     *ret_board = board;
     return 0;
+}
+
+int evf_scoreboard_open_fd(int fd, struct evf_scoreboard **ret_board) {
+    struct stat st;
+    if (fstat(fd, &st) < 0) return EVF_ESYSTEM;
+    struct evf_scoreboard *board = new_view(NULL);
+    if (board == NULL) return EVF_ENOMEM;
+    board->is_writable = true;
+    board->is_nameless = st.st_nlink == 0;
+    const int rc = view(board, fd, &st);
+    if (rc < 0) {
+        const int saved_errno = errno;
+        free(board);
+        errno = saved_errno;
+        return rc;
+    }
+    board->fd = fd;
+    *ret_board = board;
+    return 0;
+}
+
+int evf_scoreboard_fd(const struct evf_scoreboard *board) {
+    return board->fd;
 }
 
 void evf_scoreboard_free(struct evf_scoreboard *board) {
