@@ -155,9 +155,13 @@ struct glue_fork_options {
     bool wants_fd;   /* a process descriptor in fd */
     int fd;          /* -1: the system has none to give */
 };
-/* In a child: what the parent's loop was on. NULL in the first process. */
+/* In a child: what the parent's loop was on. NULL in the first process. A spawned one is told; the texts are copied. */
 const char *glue_fork_parent_backend(void);
 const char *glue_fork_parent_method(void);
+void glue_fork_set_parent_loop(const char *backend, const char *method);
+/* The end of every child of ours: runs the code, whose result (or exception, or exit) is the exit code, flushes, and
+ * leaves without END blocks and destructors. */
+void glue_run_to_end(pTHX_ SV *code, SV *name, void (*before)(void)) __attribute__((noreturn));
 /* In the parent the child's pid. Does not return in the child. loop: NULL for none of ours. */
 pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options);
 
@@ -168,6 +172,18 @@ void glue_fork_remember_place(pTHX);
 void glue_fork_forget_place(void); /* when the fork is over, in both */
 void glue_fork_keep_place(pTHX);
 const char *glue_fork_place(void); /* "FILE line N"; NULL in the first process */
+
+/* ---- glue_spawn.c ------------------------------------------------------------------------------------------- */
+
+struct glue_spawn_options {
+    const char *program;
+    AV *arguments, *environment; /* of texts */
+    AV *fds, *blocked_signals;   /* of numbers */
+    SV *on_exit;                 /* with a loop */
+    int fd;                      /* without one: a process descriptor; negative: the system has none to give */
+};
+/* The pid. Throws EVF_EFORK where nothing was started. loop: NULL for none of ours. */
+pid_t glue_spawn(pTHX_ struct glue_loop *loop, struct glue_spawn_options *options);
 
 /* ---- glue_rawfork.c, glue_families.c: forks of others, loops of others ------------------------------------------- */
 
@@ -219,6 +235,7 @@ struct glue_board {
 SV *glue_board_new(pTHX_ const char *class_name, SV *path, SV *rows);
 SV *glue_board_open(pTHX_ const char *class_name, SV *path, bool is_writable);
 void glue_board_rename(pTHX_ struct glue_board *board, SV *path, pid_t replaced);
+SV *glue_board_open_fd(pTHX_ const char *class_name, int fd); /* takes it over */
 void glue_board_free(pTHX_ SV *self);
 struct glue_board *glue_board_of(pTHX_ SV *self, const char *operation); /* throws when self is none */
 

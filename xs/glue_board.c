@@ -71,6 +71,15 @@ void glue_board_rename(pTHX_ struct glue_board *board, SV *path, pid_t replaced)
     if (rc < 0) refuse(aTHX_ rc, path, "rename to");
 }
 
+SV *glue_board_open_fd(pTHX_ const char *class_name, int fd) {
+    struct evf_scoreboard *evf = NULL;
+    const int rc = evf_scoreboard_open_fd(fd, &evf);
+    if (rc < 0)
+        glue_throw(aTHX_ rc, OPERATION, NULL, "descriptor %d is no scoreboard: %s", fd,
+                   rc == EVF_ESYSTEM ? Strerror(errno) : evf_error_text(rc));
+    return new_object(aTHX_ class_name, evf);
+}
+
 struct glue_board *glue_board_of(pTHX_ SV *self, const char *operation) {
     SvGETMAGIC(self);
     if (!sv_isobject(self) || !SvIOK(SvRV(self)) || !sv_derived_from(self, "EventLoop::Fork::Scoreboard"))

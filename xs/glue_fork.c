@@ -127,6 +127,7 @@ static void make_spare_stacks(pTHX) {
 /* What a loop in this process is made on, unless it is told otherwise; set in a child. Not Perl variables: each page
  * that a child writes is copied. */
 static const char *parent_backend, *parent_method;
+static char told_backend[32], told_method[32];
 
 const char *glue_fork_parent_backend(void) {
     return parent_backend;
@@ -134,6 +135,13 @@ const char *glue_fork_parent_backend(void) {
 
 const char *glue_fork_parent_method(void) {
     return parent_method;
+}
+
+void glue_fork_set_parent_loop(const char *backend, const char *method) {
+    (void)my_strlcpy(told_backend, backend, sizeof told_backend);
+    (void)my_strlcpy(told_method, method, sizeof told_method);
+    parent_backend = told_backend;
+    parent_method = told_method;
 }
 
 /* The next IO::Async::Loop->new, or EventLoop::Fork::Loop->new, makes a loop like the parent's. */
@@ -169,26 +177,42 @@ static int exit_code_of(pTHX_ SV *value, SV *name) {
     return 255;
 }
 
-static int run_code(pTHX_ const struct glue_fork_options *options) {
+static int run_code(pTHX_ SV *code, SV *name) {
     dSP;
     PUSHMARK(SP);
-    int count = call_sv(options->code, G_SCALAR | G_EVAL);
+    int count = call_sv(code, G_SCALAR | G_EVAL);
     SPAGAIN;
     SV *value = count > 0 ? POPs : &PL_sv_undef;
     PUTBACK;
     if (glue_has_exception(aTHX)) {
-        report(aTHX_ "EventLoop::Fork::Loop::_report_exception", options->name, ERRSV);
+        report(aTHX_ "EventLoop::Fork::Loop::_report_exception", name, ERRSV);
         return 255;
     }
-    return exit_code_of(aTHX_ value, options->name);
+    return exit_code_of(aTHX_ value, name);
+}
+
+void glue_run_to_end(pTHX_ SV *code, SV *name, void (*before)(void)) {
+    int ret, exit_code = 255;
+    dJMPENV;
+    JMPENV_PUSH(ret);
+    if (ret == 0) {
+        if (before != NULL) before();
+        exit_code = run_code(aTHX_ code, name);
+    } else if (ret == 2) { /* exit was called */
+        exit_code = STATUS_EXIT & 0xff;
+    }
+    JMPENV_POP;
+    (void)PerlIO_flush(NULL); /* a handle that cannot be written is reported by nobody at this point in perl either */
+    _exit(exit_code);
+}
+
+static void run_child_hooks(void) {
+    evf_hooks_finish(EVF_CHILD);
 }
 
 static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask)
     __attribute__((noreturn));
 static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask) {
-    int ret, exit_code = 255;
-    dJMPENV;
-
     glue_signals_drop_pending(aTHX);
     (void)evf_fork_child_begin();
     set_stacks(aTHX_ & spare_stacks);
@@ -204,17 +228,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     }
     glue_signals_unblock_dispatched(mask);
     evf_fork_restore_mask(mask);
-
-    JMPENV_PUSH(ret);
-    if (ret == 0) {
-        evf_hooks_finish(EVF_CHILD);
-        exit_code = run_code(aTHX_ options);
-    } else if (ret == 2) { /* exit was called */
-        exit_code = STATUS_EXIT & 0xff;
-    }
-    JMPENV_POP;
-    (void)PerlIO_flush(NULL); /* a handle that cannot be written is reported by nobody at this point in perl either */
-    _exit(exit_code);
+    glue_run_to_end(aTHX_ options->code, options->name, run_child_hooks);
 }
 
 /* ---- The parent --------------------------------------------------------------------------------------------- */
