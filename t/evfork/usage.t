@@ -61,11 +61,8 @@ my @TABLE = (
     [ [ 'run', '--workers', 'x', $app ], qr/switch --workers is 'x'; accepted is a whole number from 1 to 512/ ],
     [ [ 'run', '-w', '-3', $app ], qr/switch --workers is '-3'/ ],
     [ [ 'run', '--startup-timeout', 'soon', $app ], qr/switch --startup-timeout is 'soon'/ ],
-    [ [ 'run', '--start-method', 'spawn', $app ], qr/start_method 'spawn' is not there yet; use 'fork', the default/ ],
-    [
-        [ 'run', '--start-method', 'thread', $app ],
-        qr/'thread'; accepted is 'fork' or 'spawn'; 'spawn' is not there yet/
-    ],
+    [ [ 'run', '--start-method', '', $app ], qr/switch --start-method is ''; accepted is 'fork' or 'spawn'$/m ],
+    [ [ 'run', '--start-method', 'thread', $app ], qr/'thread'; accepted is 'fork' or 'spawn'$/m ],
     [ [ 'run', '--listen', 'nonsense', $app ], qr/switch --listen: / ],
     [ [ 'run', '--user', 'nobody-of-that-name', $app ], qr/nobody-of-that-name/ ],
     [

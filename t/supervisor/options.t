@@ -173,8 +173,8 @@ subtest 'options together' => sub {
         sub {
             $check->(worker => sub { }, start_method => 'spawn');
         },
-        qr/'start_method' is 'spawn', which is not there yet; use 'fork'/,
-        'it names what there is'
+        qr/'start_method' is 'spawn', a new perl for each worker, and that cannot have a code reference; give 'app'/,
+        'it says why'
     );
     refused(
         sub { checked(respawn_delay => 5, respawn_delay_max => 1) },

@@ -213,6 +213,34 @@ sub _hold {
 
 sub _release { return delete $watchers{ $_[1] } }
 
+# ---- In a program that is spawned -----------------------------------------------------------------------------------
+
+sub is_ours {
+    my ($class) = @_;
+    return scalar grep { $class eq __PACKAGE__ . "::$_" } (map { $_->[0] } @FAMILIES), 'Native';
+}
+
+sub loop_kind {
+    my ($self) = @_;
+    my $loop = $self->loop;
+    return { class => ref $loop || $loop };
+}
+
+sub loop_maker {
+    my ($class, $kind) = @_;
+    _load($kind->{class});
+    return sub { for_loop($kind->{class})->loop };
+}
+
+# Some classes are in the file of another one.
+sub _load {
+    my ($class) = @_;
+    return if $class->can('new');
+    (my $file = "$class.pm") =~ s{::}{/}g;
+    require $file;
+    return;
+}
+
 # A copy that does not keep the loop.
 sub _loosely {
     my ($self) = @_;
@@ -367,6 +395,18 @@ lives, are not touched. C<$mode> is C<raw> in the child of a fork that did not c
 the state may be C<undef>; it is C<keep> for C<< loop_in_child => 'keep' >>. There the frames of a C<run> that the fork
 happened in never come back.
 
+=head2 loop_maker
+
+    my $code = $class->loop_maker($kind);
+
+In a worker that is a new perl, before any code of the program: does what must be done before the loop is made, and
+returns code that makes it. C<$kind> is what C<loop_kind> has returned in the supervisor. The default loads the class, and
+asks C<for_loop> for a loop of that name.
+
+=head2 is_ours
+
+True for the adapters of this distribution.
+
 =head1 METHODS OF AN ADAPTER
 
 =head2 loop
@@ -405,6 +445,12 @@ Runs the loop, and blocks until C<stop>, also when there is nothing to watch.
     my $loop = $adapter->loop_for_child($is_kept);
 
 In the child, after C<renew> or C<rearm>: the loop to use there, of the same class; the inherited one if it is kept.
+
+=head2 loop_kind
+
+    my $kind = $adapter->loop_kind;
+
+What C<loop_maker> needs in another program, as a hash of plain data. The default is C<class>.
 
 =head2 watch_process
 

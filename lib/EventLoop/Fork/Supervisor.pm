@@ -35,11 +35,6 @@ use constant {
 sub new {
     my ($class, @pairs) = @_;
     my $options = EventLoop::Fork::Supervisor::Options::check(@pairs);
-    $options->{start_method} eq 'fork'
-        or _refuse(
-        'new', $options->{start_method},
-        "start_method '$options->{start_method}' is not there yet; use 'fork', the default"
-        );
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
     my $self = bless {
@@ -155,7 +150,7 @@ sub _open {
         object   => $self,
     );
     $self->{machine} = EventLoop::Fork::Supervisor::Machine->new(
-        { %$options, can_spawn => 0, seed => $self->_seed },
+        { %$options, $self->_start_methods, seed => $self->_seed },
         $self->_open_trace,
     );
     $predecessor->watch($self) if $predecessor;
@@ -173,6 +168,19 @@ sub _write_pid_file {
     );
     $predecessor->note_file($self->{pid_file}->pending) if $predecessor;
     return;
+}
+
+# What the machine may choose from. A new perl loads an app, and has the scoreboard by its descriptor.
+sub _start_methods {
+    my ($self)   = @_;
+    my $options  = $self->{options};
+    my $is_spawn = $options->{start_method} eq 'spawn';
+    my $is_able  = defined $options->{app} && $self->{board}->_fd >= 0;
+    EventLoop::Fork::Loop::_throw(
+        'EVF_ENOTSUP', 'start', 'spawn',
+        q(start_method 'spawn' needs a status_file here: this system has no other memory to pass on)
+    ) if $is_spawn && !$is_able;
+    return (only_spawn => $is_spawn, can_spawn => !$is_spawn && $is_able && $options->{spawn_fallback});
 }
 
 sub _bind {
@@ -205,17 +213,20 @@ sub _open_trace {
 
 sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 
+# Again when the start method has changed.
 sub _info {
     my ($self) = @_;
-    my $info   = $self->{info} ||= {
-        name      => $self->{options}{name},
-        program   => $0,
-        perl      => sprintf('%vd', $^V),
-        version   => $VERSION,
-        loop      => $self->_adapter->family,
-        listeners => [ map { $_->name } @{ $self->{listeners} } ],
-        worker    => defined $self->{options}{app} ? $self->{options}{app} : undef,
+    my $info = $self->{info} ||= {
+        name         => $self->{options}{name},
+        program      => $0,
+        perl         => sprintf('%vd', $^V),
+        version      => $VERSION,
+        loop         => $self->_adapter->family,
+        listeners    => [ map { $_->name } @{ $self->{listeners} } ],
+        worker       => defined $self->{options}{app} ? $self->{options}{app} : undef,
+        start_wanted => $self->{options}{start_method},
     };
+    $info->{start_method} = $self->{machine} ? $self->{machine}->pool->{method} : $info->{start_wanted};
     return EventLoop::Fork::Supervisor::Log::json($info);
 }
 
@@ -405,7 +416,8 @@ C<workers>. What is given here wins. Seconds may have fractions, and units: C<90
 
 What runs in each worker: code that gets the L<EventLoop::Fork::Worker>, or the name of a file or module that gives it. A
 file returns the code, or an object with a method C<worker>; a module has a function or method C<worker>. An C<app> is
-loaded in the worker, so a reload takes what is on the disk then, unless the program has loaded it itself before.
+loaded in the worker, so a reload takes what is on the disk then, unless the program has loaded it itself before (and
+C<start_method> is C<fork>).
 
 =item C<workers>
 
@@ -455,7 +467,15 @@ and slowly; where nobody does, the supervisor ends with exit code 3, or 2 if no 
 
 =item C<start_method>, C<spawn_fallback>
 
-C<fork>. C<spawn>, a new perl for each worker, is not there yet: it is refused, and C<spawn_fallback> has no effect.
+C<fork>, the default, or C<spawn>: a new perl for each worker, with the same C<@INC>, arguments and environment. It gets
+the listeners and a loop of the same kind, and loads C<app>, which it needs: C<worker> is code, and cannot be passed on.
+Nothing that the program did before is in it: no loaded module, no connection, no hook, no handler. So a reload takes
+what is on the disk for every module, what cannot live through a fork is no matter, and its start does not depend on how
+large the supervisor is. In return nothing is shared: each worker has the memory and the time of a program that starts.
+
+With C<fork> and an C<app>, C<spawn_fallback> (1) is the way out where workers die after a fork: when the breaker would
+open because of faults alone (SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGFPE), workers are started by C<spawn> from there on, and
+C<start_method_changed> tells. The next reload tries C<fork> again; one more fault, and it goes on by C<spawn>.
 
 =item C<status_file>, C<pid_file>, C<name>
 
@@ -485,6 +505,7 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
     spawn_failed       reason
     backoff            elapsed: seconds until the next start of that slot
     breaker_open       count; breaker_closed
+    start_method_changed  method: spawn or fork; reason: how the last worker ended
     reloading          reloaded, reload_failed with the reason
     resized            count
     restart_started    pid: of the new supervisor
@@ -543,7 +564,7 @@ Whether this process was started by a hot restart.
     my $status = $supervisor->status;
 
 A hash: C<state>, C<workers> (a list of hashes: C<slot>, C<pid>, C<generation>, C<state>, C<age>, C<requests>,
-C<in_flight>), C<ready>, C<alive>, C<generation>, C<starts> by cause.
+C<in_flight>), C<ready>, C<alive>, C<generation>, C<starts> by cause, C<method>: C<fork> or C<spawn>.
 
 =head2 workers
 

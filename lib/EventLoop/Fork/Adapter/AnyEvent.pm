@@ -194,6 +194,18 @@ sub stop { $runs[-1]->send if @runs; return }
 
 sub loop_for_child { return $_[0]{loop} }
 
+sub loop_kind { return { class => 'AnyEvent', model => _model() } }
+
+# Whoever detects first chooses.
+sub loop_maker {
+    my ($class, $kind) = @_;
+    (my $model = $kind->{model}) =~ s/\AAnyEvent::Impl:://;
+    local $ENV{PERL_ANYEVENT_MODEL} = $model;
+    require AnyEvent;
+    AnyEvent::detect();
+    return sub { 'AnyEvent' };
+}
+
 1;
 
 __END__
@@ -249,7 +261,7 @@ Those of L<EventLoop::Fork::Adapter>.
 
 =head2 family, is_loaded, is_in_use, accepts, new, base_families, before_fork
 
-=head2 renew, rearm, loop_for_child
+=head2 renew, rearm, loop_for_child, loop_kind, loop_maker
 
 =head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
 

@@ -180,6 +180,19 @@ sub loop_for_child {
     return EV::Loop->new($self->{loop}->backend);
 }
 
+sub loop_kind {
+    my ($self) = @_;
+    return { backend => $self->{loop}->backend, is_default => $self->{is_default} ? 1 : 0 };
+}
+
+# It makes its default loop when it is loaded.
+sub loop_maker {
+    my ($class, $kind) = @_;
+    local $ENV{LIBEV_FLAGS} = $ENV{LIBEV_FLAGS} // $kind->{backend};
+    require EV;
+    return sub { $kind->{is_default} ? EV::default_loop() : EV::Loop->new($kind->{backend}) };
+}
+
 1;
 
 __END__
@@ -239,7 +252,7 @@ Those of L<EventLoop::Fork::Adapter>.
 
 =head2 family, is_loaded, is_in_use, accepts, new, before_fork
 
-=head2 renew, rearm, loop_for_child
+=head2 renew, rearm, loop_for_child, loop_kind, loop_maker
 
 =head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
 

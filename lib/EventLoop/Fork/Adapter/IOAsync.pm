@@ -326,6 +326,15 @@ sub loop_for_child {
     return $class->new;
 }
 
+# IO::Async::Loop->new gives one of that class, whoever calls it first.
+sub loop_maker {
+    my ($class, $kind) = @_;
+    require IO::Async::Loop;
+    no warnings 'once';
+    $IO::Async::Loop::LOOP = $kind->{class};
+    return $class->SUPER::loop_maker($kind);
+}
+
 1;
 
 __END__
@@ -389,7 +398,7 @@ Those of L<EventLoop::Fork::Adapter>.
 
 =head2 family, is_loaded, is_in_use, accepts, new, base_families, before_fork
 
-=head2 renew, rearm, loop_for_child
+=head2 renew, rearm, loop_for_child, loop_maker
 
 =head2 watch_io, unwatch_io, watch_time, unwatch_time, watch_signal, unwatch_signal, run, stop
 

@@ -75,6 +75,24 @@ sub _release_signal {
 }
 
 
+# On which backend and method, where that is ours to choose.
+sub loop_kind {
+    my ($self) = @_;
+    my $loop = $self->{loop};
+    my %kind = (class => ref $loop);
+    @kind{qw(backend method)} = ($loop->backend, $loop->method) if EventLoop::Fork::_is_our_loop($loop);
+    return \%kind;
+}
+
+sub loop_maker {
+    my ($class, $kind) = @_;
+    if (defined $kind->{backend}) {
+        EventLoop::Fork::_set_parent_loop(@$kind{qw(backend method)});
+        EventLoop::Fork::Loop::_address($kind->{backend});    # loads it while this process may still read it
+    }
+    return $class->SUPER::loop_maker($kind);
+}
+
 sub run  { $_[0]{loop}->run;  return }
 sub stop { $_[0]{loop}->stop; return }
 
@@ -94,7 +112,7 @@ The base of L<EventLoop::Fork::Adapter::Native> and L<EventLoop::Fork::Adapter::
 
 Those of L<EventLoop::Fork::Adapter>.
 
-=head2 watch_io, unwatch_io, watch_signal, unwatch_signal, run, stop
+=head2 watch_io, unwatch_io, watch_signal, unwatch_signal, run, stop, loop_kind, loop_maker
 
 =head1 SEE ALSO
 

@@ -131,6 +131,21 @@ sub stop { $_[0]{loop}->stop; return }
 # The same object, which has a new reactor unless it is kept.
 sub loop_for_child { return $_[0]{loop} }
 
+sub loop_kind {
+    my ($self) = @_;
+    my $loop = $self->{loop};
+    return { reactor => ref $loop->reactor, is_singleton => $loop == Mojo::IOLoop->singleton ? 1 : 0 };
+}
+
+# The singleton makes its reactor when it is loaded.
+sub loop_maker {
+    my ($class, $kind) = @_;
+    local $ENV{MOJO_REACTOR} = $kind->{reactor};
+    require Mojo::IOLoop;
+    Mojo::IOLoop->singleton->reactor;
+    return sub { $kind->{is_singleton} ? Mojo::IOLoop->singleton : Mojo::IOLoop->new };
+}
+
 1;
 
 __END__
@@ -167,7 +182,7 @@ Those of L<EventLoop::Fork::Adapter>.
 
 =head2 family, is_loaded, is_in_use, accepts, new, base_families
 
-=head2 renew, rearm, loop_for_child
+=head2 renew, rearm, loop_for_child, loop_kind, loop_maker
 
 =head2 watch_io, unwatch_io, watch_time, unwatch_time, run, stop
 

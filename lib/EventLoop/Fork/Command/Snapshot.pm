@@ -56,8 +56,10 @@ sub take {
         exit_code      => $is_over                   ? $header->{exit_code} : undef,
         starts         => _starts($header),
         listeners      => ref $info->{listeners} eq 'ARRAY' ? $info->{listeners} : [],
-        (map { $_ => $info->{$_} } qw(program app perl version loop)),
+        (map { $_ => $info->{$_} } qw(program app perl version loop start_method)),
     };
+    $data->{has_fallen_back} =
+        ($info->{start_wanted} // '') ne ($info->{start_method} // '') ? JSON::PP::true : JSON::PP::false;
     $data->{app} = $info->{worker} unless defined $data->{app};
     my @slots = slots($self->{board}, $header);
     $data->{workers}              = [ map { _of_slot($_, $header, $pid, $now) } @slots ];

@@ -57,12 +57,20 @@ sub heading {
         [ listen   => join ', ', map { plain($_) } @{ $data->{listeners} } ],
         [ workers  => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
         [ starts   => _starts($data->{starts}) ],
+        [ method   => _method($data) ],
         [ requests => $data->{requests} . (defined $data->{rate} ? ', ' . rate($data->{rate}) . ' a second' : '') ],
         [ counters => join ', ', map { plain($_) . " $data->{counters}{$_}" } sort keys %{ $data->{counters} } ],
     );
     push @lines, map { sprintf '  %-9s%s', @$_ } grep { length $_->[1] } @facts;
     push @lines, '  ' . _colour('bad', 'breaker  open: workers do not start; see the log') if $data->{breaker_open};
     return @lines;
+}
+
+# Only what is not the usual.
+sub _method {
+    my ($data) = @_;
+    return '' if ($data->{start_method} // 'fork') eq 'fork';
+    return plain($data->{start_method}) . ($data->{has_fallen_back} ? ', because workers died after a fork' : '');
 }
 
 sub _first_line {

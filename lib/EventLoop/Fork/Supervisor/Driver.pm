@@ -129,7 +129,7 @@ sub _spawn {
         cause        => $action->{cause},
         requests_max => $action->{requests_max},
     );
-    my $child = $self->_fork($handle, $action);
+    my $child = $action->{method} eq 'spawn' ? $self->_spawn_program($handle) : $self->_fork($handle, $action);
     if (!$child) {
         my $error = $@;
         my $errno = $self->{errno} || EAGAIN;
@@ -170,6 +170,19 @@ sub _fork {
     }
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), $old);
     $@ = $error unless $child;    ## no critic (RequireLocalizedPunctuationVars): for the caller
+    return $child;
+}
+
+# The same by a new perl.
+sub _spawn_program {
+    my ($self, $handle) = @_;
+    weaken(my $weak = $self);
+    $! = 0;
+    my $child = eval {
+        require EventLoop::Fork::Supervisor::Spawn;
+        EventLoop::Fork::Supervisor::Spawn::start($self, $handle, sub { $weak->_on_exit($handle, $_[1]) if $weak });
+    };
+    $self->{errno} = $! + 0;
     return $child;
 }
 

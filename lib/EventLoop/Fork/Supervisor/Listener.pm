@@ -176,6 +176,21 @@ sub hand_over {
 }
 
 sub owns_file    { return EventLoop::Fork::Supervisor::Listener::Unix::owns_file($_[0]) }
+# As plain data, without its socket, for a worker that is a new perl; and there, by the descriptor.
+sub _given {
+    my ($self) = @_;
+    my @plain = grep { defined $self->{$_} } qw(kind ordinal wanted_host wanted_port is_held is_inherited fd_name);
+    return { spec => ref \$self->{spec} eq 'SCALAR' ? $self->{spec} : $self->name, map { $_ => $self->{$_} } @plain };
+}
+
+sub _take_given {
+    my ($class, $fd, $given, $owner) = @_;
+    CORE::open my $handle, '+<&=', $fd or die "descriptor $fd, the listener '$given->{spec}': $!\n";
+    my $listener = $class->_new(%$given)->_take($handle);
+    $listener->{pid} = $owner;    # the file is the supervisor's to remove
+    return $listener;
+}
+
 sub claim_file   { return EventLoop::Fork::Supervisor::Listener::Unix::claim_file($_[0]) }
 sub release_file { return EventLoop::Fork::Supervisor::Listener::Unix::release_file($_[0]) }
 sub remove_file  { return EventLoop::Fork::Supervisor::Listener::Unix::remove_file($_[0]) }

@@ -38,7 +38,11 @@ my %TEXTS = (
     },
     breaker_open         => sub { ($_[0]{count} || 0) . ' failed starts: no more than one try at a time from here on' },
     breaker_closed       => sub { 'a worker has started: as usual again' },
-    start_method_changed => sub { "workers are started by $_[0]{method} from here on" },
+    start_method_changed => sub {
+        my ($event) = @_;
+        my $why = $event->{method} eq 'spawn' ? "; after a fork the last one was $event->{reason}" : '';
+        return "workers are started by $event->{method} from here on$why";
+    },
     reloading            => sub { "reloading: generation $_[0]{generation}" },
     reloaded             => sub { "reloaded: all workers are of generation $_[0]{generation}" },
     resized              => sub { "$_[0]{count} workers wanted" },

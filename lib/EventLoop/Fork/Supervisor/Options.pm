@@ -22,7 +22,7 @@ use constant {
 };
 
 # Name, kind, default, help, and what only some have; in the order of the help. zero: what 0 means, where it is no
-# number like others. word: what may stand for a number. missing: a choice that has its name, and is not there yet.
+# number like others. word: what may stand for a number.
 my @TABLE = (
     [
         workers => 'count', 'auto', 'worker processes; auto: as many as there are CPUs for them',
@@ -47,10 +47,10 @@ my @TABLE = (
     [ crash_limit       => 'count', 5, 'give up after so many failed starts', zero => 'off' ],
     [ crash_window      => 'seconds', 10, 'within this time', above                => 0 ],
     [
-        start_method => 'choice', 'fork', 'how workers are started; spawn is not there yet, and refused',
-        among        => [qw(fork spawn)], missing => 'spawn'
+        start_method => 'choice', 'fork', 'how workers are started; spawn: a new perl for each, which loads the app',
+        among        => [qw(fork spawn)]
     ],
-    [ spawn_fallback => 'flag', 1, 'try spawn when workers die of signals; no effect while there is no spawn' ],
+    [ spawn_fallback => 'flag', 1, 'try spawn when workers die of faults after a fork' ],
     [ reuseport      => 'flag', 0, 'a socket for each worker instead of a shared one (Linux)' ],
     [ backlog        => 'count', 1024, 'connections that may wait to be accepted', min => 1, max => 65_535 ],
     [ user           => 'text', undef, 'become this user after the addresses are bound' ],
@@ -281,10 +281,7 @@ sub _accepted {
         return 'a number of bytes such as 512M or 2G, from 1M' . _zero($option) . $hint;
     }
     return '1 or 0 (also yes, no, true, false, on, off)' if $kind eq 'flag';
-    if ($kind eq 'choice') {
-        my $missing = defined $option->{missing} ? "; '$option->{missing}' is not there yet" : '';
-        return join(' or ', map { "'$_'" } @{ $option->{among} }) . $missing;
-    }
+    return join(' or ', map { "'$_'" } @{ $option->{among} }) if $kind eq 'choice';
     return "a text of up to @{[ $option->{max} > 4096 ? 4096 : $option->{max} ]} characters, on one line"
         if $kind eq 'text';
     return 'the path of a file' if $kind eq 'path';
@@ -314,8 +311,8 @@ sub _check_together {
     );
     $options->{start_method} eq 'spawn' && !defined $options->{app} and _fail(
         $operation, 'spawn',
-        "$from->{start_method} is 'spawn', which is not there yet; use 'fork', the default. A new perl cannot have a code "
-            . "reference: for spawn, once it is there, give 'app' instead of 'worker'"
+        "$from->{start_method} is 'spawn', a new perl for each worker, and that cannot have a code reference; "
+            . "give 'app', a module or a file, instead of 'worker'"
     );
     _not_above($operation, $options, $from, 'respawn_delay', 'respawn_delay_max');
     _not_above($operation, $options, $from, 'min_lifetime', 'max_lifetime') if $options->{max_lifetime};

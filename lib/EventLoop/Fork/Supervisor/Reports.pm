@@ -36,9 +36,19 @@ sub _report {
     $event{$_}          = $action->{$_} for grep { $action->{$_} } qw(elapsed count is_fast);
     $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
     $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
-    $event{method}      = $action->{method}      if $name eq 'start_method_changed';
+    $self->_add_method(\%event, $action)         if $name eq 'start_method_changed';
     $self->_tell(\%event, $handle);
     $self->{predecessor}->notice(\%event, $handle) if $self->{predecessor};
+    return;
+}
+
+# And why: by a reload, or by how the last worker ended. It is in the status, too.
+sub _add_method {
+    my ($self, $event, $action) = @_;
+    my $gone = $self->{gone}{ $action->{berth} };
+    @$event{qw(method cause)} = @$action{qw(method cause)};
+    $event->{reason} = $gone->exit_reason if $gone && $action->{cause} ne 'reload';
+    $self->{board}->set_header(info => $self->_info);
     return;
 }
 
