@@ -86,11 +86,8 @@ static void spawn_and_read(const struct evf_spawn *spawn, char *text) {
 }
 
 static struct evf_spawn program_with(char **arguments, const int *fds, size_t count) {
-    return (struct evf_spawn){.program = program,
-                              .arguments = arguments,
-                              .environment = no_environment,
-                              .fds = fds,
-                              .fd_count = count};
+    return (struct evf_spawn){
+        .program = program, .arguments = arguments, .environment = no_environment, .fds = fds, .fd_count = count};
 }
 
 /* A file with that text, at this number. */

@@ -93,7 +93,10 @@ subtest 'not allowed' => sub {
     $supervisor = start(
         spawn_fallback => 0,
         workers        => 1,
-        app            => write_file('once.pl', "sub { my (\$worker) = \@_; kill SEGV => \$\$ if -e '$once'; open my \$file, '>', '$once'; \$worker->ready; \$worker->loop->run; 0 };"),
+        app            => write_file(
+            'once.pl',
+            "sub { my (\$worker) = \@_; kill SEGV => \$\$ if -e '$once'; open my \$file, '>', '$once'; \$worker->ready; \$worker->loop->run; 0 };"
+        ),
     );
     $ready = $supervisor->wait_for('worker_ready');
     kill KILL => $ready->{pid};

@@ -6,9 +6,9 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Cwd         ();
-use Fcntl       qw(F_SETFD);
-use File::Temp  ();
+use Cwd        ();
+use Fcntl      qw(F_SETFD);
+use File::Temp ();
 use IO::Socket::INET;
 use JSON::PP    ();
 use POSIX       ();
@@ -23,7 +23,7 @@ sub write_file {
     my ($path, $text) = @_;
     open my $file, '>', "$path.new" or die "$path: $!";
     print {$file} $text;
-    close $file              or die "$path: $!";
+    close $file               or die "$path: $!";
     rename "$path.new", $path or die "$path: $!";
     return $path;
 }
@@ -92,13 +92,13 @@ PERL
         loop_of => sub { require EventLoop::Fork::Loop; EventLoop::Fork::Loop->new(backend => 'poll') },
         before  => sub {
             open my $file, '<', $0 or die "$0: $!";
-            fcntl $file, F_SETFD, 0;    # goes through every exec
+            fcntl $file, F_SETFD, 0;         # goes through every exec
             push @stray, $file;
-            $ENV{EVF_SPAWN_TEST}       = 'here';
-            $ENV{"EVF_SPAWN_\x{e9}"}   = "\x{e9}";
-            $SIG{$_}                   = 'IGNORE' for qw(USR2 ALRM);
-            $SIG{WINCH}                = sub { };
-            @ARGV                      = ('an', 'argument', '');
+            $ENV{EVF_SPAWN_TEST}     = 'here';
+            $ENV{"EVF_SPAWN_\x{e9}"} = "\x{e9}";
+            $SIG{$_}                 = 'IGNORE' for qw(USR2 ALRM);
+            $SIG{WINCH}              = sub { };
+            @ARGV                    = ('an', 'argument', '');
             unshift @INC, sub { return };    # a hook cannot be passed on
             POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new(POSIX::SIGUSR2(), POSIX::SIGALRM()));
         },
@@ -109,9 +109,9 @@ PERL
     my %fds = %{ $told->{fds} };
     is([ sort { $a <=> $b } keys %fds ], [ 0 .. 6 ], 'STDIN, STDOUT, STDERR and four descriptors');
     like($fds{3}, qr/evf-scoreboard/, 'the scoreboard');
-    like($fds{4}, qr/eventfd|pipe/,   'its bell');
-    like($fds{5}, qr/pipe/,           'the pipe of life');
-    like($fds{6}, qr/socket/,         'the listener');
+    like($fds{4}, qr/eventfd|pipe/, 'its bell');
+    like($fds{5}, qr/pipe/, 'the pipe of life');
+    like($fds{6}, qr/socket/, 'the listener');
     is($told->{cloexec}, [ (1) x 4 ], 'a program that the worker starts gets none of them');
     my ($port) = ($supervisor->names)[0] =~ /:([0-9]+)\z/;
     is($told->{ports}, [$port], 'the listener is an object, of the same address');
@@ -157,13 +157,14 @@ sub {
 };
 PERL
     for my $reuseport (0, $^O eq 'linux' ? 1 : ()) {
-        my $supervisor =
-            start(app => $app, workers => 2, listen => ['127.0.0.1:0'], reuseport => $reuseport, max_requests => 3,
-                  min_lifetime => 0);
+        my $supervisor = start(
+            app          => $app, workers => 2, listen => ['127.0.0.1:0'], reuseport => $reuseport, max_requests => 3,
+            min_lifetime => 0
+        );
         $supervisor->wait_for_count(worker_ready => 2);
-        my ($port) = ($supervisor->names)[0] =~ /:([0-9]+)\z/;
+        my ($port)    = ($supervisor->names)[0] =~ /:([0-9]+)\z/;
         my %is_worker = map { $_ => 1 } $supervisor->workers;
-        my $ask = sub {
+        my $ask       = sub {
             my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port") or return "connect: $!";
             return readline $socket;
         };
@@ -216,7 +217,7 @@ subtest 'an app that does not load' => sub {
 };
 
 subtest 'what is stuck' => sub {
-    my $app        = app(<<'PERL');
+    my $app = app(<<'PERL');
 sub {
     my ($worker) = @_;
     $worker->loop->watch_time(after => 0.01, code => sub {
@@ -266,7 +267,7 @@ PERL
 };
 
 subtest 'signals to the supervisor' => sub {
-    my $app = app('sub { my ($worker) = @_; $worker->on_stop(sub { }); $worker->ready; $worker->loop->run };');
+    my $app        = app('sub { my ($worker) = @_; $worker->on_stop(sub { }); $worker->ready; $worker->loop->run };');
     my $supervisor = start(app => $app, graceful_timeout => 600);
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('TERM');
@@ -298,7 +299,8 @@ subtest 'the supervisor is killed' => sub {
     $supervisor->signal('KILL');
     ok($supervisor->is_gone, 'its workers leave');
 
-    $supervisor = start(app => app('$SIG{TERM} = "IGNORE"; sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 };'));
+    $supervisor =
+        start(app => app('$SIG{TERM} = "IGNORE"; sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 };'));
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('KILL');
     ok($supervisor->is_gone, 'also one that hears of it by the pipe only');
@@ -323,7 +325,9 @@ subtest 'what cannot be started' => sub {
     is($supervisor->finish, 0, 'exit code');
 
     require EventLoop::Fork::Supervisor;
-    my $error = dies { EventLoop::Fork::Supervisor->new(worker => sub { }, start_method => 'spawn') };
+    my $error = dies {
+        EventLoop::Fork::Supervisor->new(worker => sub { }, start_method => 'spawn')
+    };
     is($error->name, 'EVF_EINVAL', 'code cannot be passed on');
     like($error->message, qr/'start_method' is 'spawn'.*give 'app'/, 'and what to give');
 };
@@ -331,7 +335,10 @@ subtest 'what cannot be started' => sub {
 subtest 'a status file, a unix socket, another user' => sub {
     my $path       = "$folder/status";
     my $supervisor = start(
-        app         => app($say . 'sub { my ($worker) = @_; say_it({ user => $>, path => ($worker->listeners)[0]->hostpath }); $worker->ready; $worker->loop->run; 0 };'),
+        app => app(
+            $say
+                . 'sub { my ($worker) = @_; say_it({ user => $>, path => ($worker->listeners)[0]->hostpath }); $worker->ready; $worker->loop->run; 0 };'
+        ),
         status_file => $path,
         listen      => ["unix:$folder/caf\xe9.sock"],
         stderr      => "$folder/stderr",
@@ -372,7 +379,7 @@ sub {
 };
 PERL
     my $supervisor = start(app => $app, loop_of => $loop_of);
-    my $expected = do {
+    my $expected   = do {
         open my $pipe, '-|' or do { my $loop = $loop_of->(); syswrite STDOUT, $kind->($loop); POSIX::_exit(0) };
         readline $pipe;
     };

@@ -84,8 +84,8 @@ int evf_scoreboard_rename(struct evf_scoreboard *board, const char *path, pid_t 
 /* For a program that was spawned: the descriptor of a board, open for reading and writing, is taken over. EVF_EINVAL as
  * above, EVF_ESYSTEM: it stays the caller's. */
 int evf_scoreboard_open_fd(int fd, struct evf_scoreboard **ret_board);
-/* Of the file, or of the nameless memory, to be given to such a program; the board's own. -1: there is none. Never to be
- * closed by the maker, nor a copy of it: that would give up the lock. */
+/* Of the file, or of the nameless memory, to be given to such a program; the board's own. -1: there is none. Never to
+ * be closed by the maker, nor a copy of it: that would give up the lock. */
 int evf_scoreboard_fd(const struct evf_scoreboard *board);
 /* Takes the mapping away, and the file's name if this process made it. In another process: the mapping only. A row of
  * it that is stamped is forgotten. NULL is fine. */

@@ -119,8 +119,7 @@ static int set_signals(posix_spawnattr_t *attributes, const struct evf_spawn *sp
     int error = posix_spawnattr_setflags(attributes, flags);
     if (error == 0) error = posix_spawnattr_setsigdefault(attributes, &all);
     if (error == 0)
-        error =
-            posix_spawnattr_setsigmask(attributes, spawn->blocked_signals != NULL ? spawn->blocked_signals : &none);
+        error = posix_spawnattr_setsigmask(attributes, spawn->blocked_signals != NULL ? spawn->blocked_signals : &none);
     return error;
 }
 

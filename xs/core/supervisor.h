@@ -35,9 +35,9 @@ struct evf_supervisor_options {
     int64_t respawn_delay_max_ns; /* less than respawn_delay is taken as that */
     unsigned crash_limit;         /* so many failed starts, at most 65536, ... */
     int64_t crash_window_ns;      /* ... within this open the breaker; a 0 in one of the two never does */
-    bool only_spawn; /* every start is an EVF_START_SPAWN. Else all are forks, until ... */
-    bool can_spawn;  /* ... the breaker would open because of faults after fork: EVF_START_SPAWN is tried instead */
-    uint64_t seed;   /* of the jitter */
+    bool only_spawn;              /* every start is an EVF_START_SPAWN. Else all are forks, until ... */
+    bool can_spawn; /* ... the breaker would open because of faults after fork: EVF_START_SPAWN is tried instead */
+    uint64_t seed;  /* of the jitter */
 };
 
 enum evf_worker_state {
@@ -143,14 +143,14 @@ enum evf_action_type {
     X(EVF_REPORT_BREAKER_CLOSED, "breaker_closed")                                                                     \
     /* method, cause: FAILED or RELOAD; after failed starts berth and wait_status of the last one */                   \
     X(EVF_REPORT_FALLBACK, "start_method_changed")                                                                     \
-    X(EVF_REPORT_RELOADING, "reloading")           /* generation */                                                    \
-    X(EVF_REPORT_RELOADED, "reloaded")             /* generation */                                                    \
-    X(EVF_REPORT_RELOAD_FAILED, "reload_failed")   /* generation that failed, berth, cause, wait_status */             \
-    X(EVF_REPORT_RESIZED, "resized")               /* count */                                                         \
-    X(EVF_REPORT_SUSPENDED, "suspended")           /* elapsed_ns that this process did not run: all deadlines moved */ \
-    X(EVF_REPORT_STOPPING, "stopping")             /* is_fast */                                                       \
-    X(EVF_REPORT_STOPPED, "stopped")               /* exit_code */                                                     \
-    X(EVF_REPORT_HALTED, "halted")                 /* exit_code, count: failed starts */
+    X(EVF_REPORT_RELOADING, "reloading")         /* generation */                                                      \
+    X(EVF_REPORT_RELOADED, "reloaded")           /* generation */                                                      \
+    X(EVF_REPORT_RELOAD_FAILED, "reload_failed") /* generation that failed, berth, cause, wait_status */               \
+    X(EVF_REPORT_RESIZED, "resized")             /* count */                                                           \
+    X(EVF_REPORT_SUSPENDED, "suspended")         /* elapsed_ns that this process did not run: all deadlines moved */   \
+    X(EVF_REPORT_STOPPING, "stopping")           /* is_fast */                                                         \
+    X(EVF_REPORT_STOPPED, "stopped")             /* exit_code */                                                       \
+    X(EVF_REPORT_HALTED, "halted")               /* exit_code, count: failed starts */
 
 enum evf_report {
 #define EVF_X(name, word) name,

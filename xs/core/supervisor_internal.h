@@ -29,7 +29,7 @@ struct evf__worker {
     enum evf_cause start_cause; /* why it was started */
     enum evf_cause limit;       /* which of its limits it has passed */
     enum evf_start_method method;
-    pid_t pid;                  /* 0: no process, or not known yet */
+    pid_t pid; /* 0: no process, or not known yet */
     unsigned generation;
     int64_t spawned_ns, ready_ns, deadline_ns;
     int64_t silent_since_ns;  /* of one that is stuck */

@@ -236,8 +236,7 @@ void evf__breaker_count(struct evf_supervisor *supervisor, unsigned berth, const
     const unsigned limit = supervisor->options.crash_limit;
     if (limit == 0 || supervisor->options.crash_window_ns == 0 || supervisor->breaker_is_open) return;
     if (ended->method != supervisor->method) return; /* was under way when that changed */
-    supervisor->crashes[supervisor->crash_next] =
-        (struct evf__crash){supervisor->now_ns, is_fault(cause, wait_status)};
+    supervisor->crashes[supervisor->crash_next] = (struct evf__crash){supervisor->now_ns, is_fault(cause, wait_status)};
     supervisor->crash_next = (supervisor->crash_next + 1) % limit;
     if (supervisor->crash_count < limit) supervisor->crash_count++;
     /* Of a full ring the next place is the oldest. */

@@ -78,8 +78,8 @@ sub _release_signal {
 # On which backend and method, where that is ours to choose.
 sub loop_kind {
     my ($self) = @_;
-    my $loop = $self->{loop};
-    my %kind = (class => ref $loop);
+    my $loop   = $self->{loop};
+    my %kind   = (class => ref $loop);
     @kind{qw(backend method)} = ($loop->backend, $loop->method) if EventLoop::Fork::_is_our_loop($loop);
     return \%kind;
 }

@@ -175,7 +175,6 @@ sub hand_over {
     return EventLoop::Fork::Supervisor::Listener::Inherited::hand_over(@listeners);
 }
 
-sub owns_file    { return EventLoop::Fork::Supervisor::Listener::Unix::owns_file($_[0]) }
 # As plain data, without its socket, for a worker that is a new perl; and there, by the descriptor.
 sub _given {
     my ($self) = @_;
@@ -191,6 +190,7 @@ sub _take_given {
     return $listener;
 }
 
+sub owns_file    { return EventLoop::Fork::Supervisor::Listener::Unix::owns_file($_[0]) }
 sub claim_file   { return EventLoop::Fork::Supervisor::Listener::Unix::claim_file($_[0]) }
 sub release_file { return EventLoop::Fork::Supervisor::Listener::Unix::release_file($_[0]) }
 sub remove_file  { return EventLoop::Fork::Supervisor::Listener::Unix::remove_file($_[0]) }

@@ -280,7 +280,7 @@ sub _accepted {
         my $hint = !ref $value && $value =~ /\A[0-9]{1,5}\z/ ? "; did you mean '${value}M'?" : '';
         return 'a number of bytes such as 512M or 2G, from 1M' . _zero($option) . $hint;
     }
-    return '1 or 0 (also yes, no, true, false, on, off)' if $kind eq 'flag';
+    return '1 or 0 (also yes, no, true, false, on, off)'      if $kind eq 'flag';
     return join(' or ', map { "'$_'" } @{ $option->{among} }) if $kind eq 'choice';
     return "a text of up to @{[ $option->{max} > 4096 ? 4096 : $option->{max} ]} characters, on one line"
         if $kind eq 'text';

@@ -36,7 +36,7 @@ sub _report {
     $event{$_}          = $action->{$_} for grep { $action->{$_} } qw(elapsed count is_fast);
     $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
     $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
-    $self->_add_method(\%event, $action)         if $name eq 'start_method_changed';
+    $self->_add_method(\%event, $action) if $name eq 'start_method_changed';
     $self->_tell(\%event, $handle);
     $self->{predecessor}->notice(\%event, $handle) if $self->{predecessor};
     return;

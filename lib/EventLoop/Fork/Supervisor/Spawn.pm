@@ -32,7 +32,7 @@ sub start {
     my ($pid, $fd) = EventLoop::Fork::_spawn(
         $native, $native ? $ended : undef,
         $^X,
-        [_arguments()],
+        [ _arguments() ],
         [ _environment(_text_of(_given($supervisor, $handle))) ],
         [ _descriptors($supervisor) ],
         # As after a fork: they wait until the worker has its handlers.
@@ -47,7 +47,10 @@ sub _descriptors {
     my ($supervisor) = @_;
     my $board        = $supervisor->{board};
     my @sockets      = map { $_->socket } @{ $supervisor->{listeners} };
-    return ($board->_fd, ($board->bell_fds)[1], map { defined $_ ? fileno $_ : -1 } $supervisor->{life_reader}, @sockets);
+    return (
+        $board->_fd, ($board->bell_fds)[1], map { defined $_ ? fileno $_ : -1 } $supervisor->{life_reader},
+        @sockets
+    );
 }
 
 sub _given {
@@ -60,8 +63,9 @@ sub _given {
         inc        => [ grep { !ref } @INC ],
         supervisor => $supervisor->{pid},
         (map { $_ => $handle->{$_} } qw(berth slot generation)),
-        options => { map  { $_       => $options->{$_} } grep { defined $options->{$_} && !ref $options->{$_} } keys %$options },
-        loop    => { adapter => ref $adapter, %{ $adapter->loop_kind } },
+        options =>
+            { map { $_ => $options->{$_} } grep { defined $options->{$_} && !ref $options->{$_} } keys %$options },
+        loop      => { adapter => ref $adapter, %{ $adapter->loop_kind } },
         listeners => [ map { $_->_given } @{ $supervisor->{listeners} } ],
     };
 }
@@ -70,8 +74,8 @@ sub _given {
 sub _arguments {
     my @switches;
     push @switches, ${^TAINT} > 0 ? '-T' : '-t' if ${^TAINT};
-    push @switches, '-w'               if $^W;
-    push @switches, "-C${^UNICODE}"    if ${^UNICODE};
+    push @switches, '-w'                        if $^W;
+    push @switches, "-C${^UNICODE}"             if ${^UNICODE};
     push @switches, map { "-I$_" } grep { !ref } @INC;
     return (
         $^X, map { _bytes($_) } @switches,
@@ -101,7 +105,7 @@ sub _bytes {
 sub _as_bytes {
     my ($data) = @_;
     return { map { $_ => _as_bytes($data->{$_}) } keys %$data } if ref $data eq 'HASH';
-    return [ map { _as_bytes($_) } @$data ] if ref $data eq 'ARRAY';
+    return [ map { _as_bytes($_) } @$data ]                     if ref $data eq 'ARRAY';
     return defined $data ? _bytes($data) : undef;
 }
 

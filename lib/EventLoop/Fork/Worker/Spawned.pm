@@ -38,8 +38,8 @@ sub _take {
 sub _as_bytes {
     my ($data) = @_;
     return { map { $_ => _as_bytes($data->{$_}) } keys %$data } if ref $data eq 'HASH';
-    return [ map { _as_bytes($_) } @$data ] if ref $data eq 'ARRAY';
-    utf8::downgrade($data) if defined $data;
+    return [ map { _as_bytes($_) } @$data ]                     if ref $data eq 'ARRAY';
+    utf8::downgrade($data)                                      if defined $data;
     return $data;
 }
 
@@ -53,8 +53,8 @@ sub _begin {
         $given->{version} eq $VERSION
             or die "EventLoop::Fork is $VERSION here and $given->{version} in the supervisor; restart that\n";
         ($0, @INC) = ($given->{program}, @{ $given->{inc} });    ## no critic (LocalizedPunctuationVars): for good
-        open $bell, '>&=', $bell_fd or die "descriptor $bell_fd, the bell: $!\n";    ## no critic (BriefOpen)
-        open my $life, '<&=', $life_fd or die "descriptor $life_fd, the pipe: $!\n"; ## no critic (BriefOpen)
+        open $bell, '>&=', $bell_fd    or die "descriptor $bell_fd, the bell: $!\n";    ## no critic (BriefOpen)
+        open my $life, '<&=', $life_fd or die "descriptor $life_fd, the pipe: $!\n";    ## no critic (BriefOpen)
         $board->set_bell($bell_fd);
         %supervisor = (
             board       => $board,
@@ -62,8 +62,9 @@ sub _begin {
             life_reader => $life,
             pid         => $given->{supervisor},
             listeners   => [
-                map { EventLoop::Fork::Supervisor::Listener->_take_given(shift @listener_fds, $_, $given->{supervisor}) }
-                    @{ $given->{listeners} }
+                map {
+                    EventLoop::Fork::Supervisor::Listener->_take_given(shift @listener_fds, $_, $given->{supervisor})
+                } @{ $given->{listeners} }
             ],
         );
         $child = EventLoop::Fork::Child->_new(pid => $$, name => $name, loop_maker => _loop_maker($given->{loop}));
@@ -75,8 +76,8 @@ sub _begin {
         $board->set_row($given->{berth}, error => $line);
         die $error;    ## no critic (RequireCarping): reported as that of any child
     }
-    my $held = POSIX::SigSet->new(
-        map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
+    my $held =
+        POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
     return EventLoop::Fork::Worker->_begin(\%supervisor, $given, $child, $held);
 }
 
