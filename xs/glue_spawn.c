@@ -1,7 +1,7 @@
 /* A spawned child for Perl: lists of texts and numbers to the core's, and the watch of its end. */
 #include "glue.h"
 
-#include "core/spawn.h"
+#include "core/evf_spawn.h"
 
 /* Room for so many, until the caller's statement is over. */
 static void *room(pTHX_ size_t count, size_t size) {

@@ -2,7 +2,7 @@
  * finds; the lines are compared. */
 #include "helpers.h"
 
-#include "../../xs/core/spawn.h"
+#include "../../xs/core/evf_spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* See spawn.h. By posix_spawn: what failed, the exec too, is known when it returns. No descriptor of this process is
+/* See evf_spawn.h. By posix_spawn: what failed, the exec too, is known when it returns. No descriptor of this process is
  * duplicated here: to close a copy would drop the record locks of its file. */
-#include "spawn.h"
+#include "evf_spawn.h"
 #include "internal.h"
 
 #include <dirent.h>
