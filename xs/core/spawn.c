@@ -1,5 +1,5 @@
-/* See evf_spawn.h. By posix_spawn: what failed, the exec too, is known when it returns. No descriptor of this process is
- * duplicated here: to close a copy would drop the record locks of its file. */
+/* See evf_spawn.h. By posix_spawn: what failed, the exec too, is known when it returns. No descriptor of this process
+ * is duplicated here: to close a copy would drop the record locks of its file. */
 #include "evf_spawn.h"
 #include "internal.h"
 

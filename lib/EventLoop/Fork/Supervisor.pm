@@ -216,7 +216,7 @@ sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 # Again when the start method has changed.
 sub _info {
     my ($self) = @_;
-    my $info = $self->{info} ||= {
+    my $info   = $self->{info} ||= {
         name         => $self->{options}{name},
         program      => $0,
         perl         => sprintf('%vd', $^V),

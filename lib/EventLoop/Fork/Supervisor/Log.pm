@@ -43,16 +43,16 @@ my %TEXTS = (
         my $why = $event->{method} eq 'spawn' ? "; after a fork the last one was $event->{reason}" : '';
         return "workers are started by $event->{method} from here on$why";
     },
-    reloading            => sub { "reloading: generation $_[0]{generation}" },
-    reloaded             => sub { "reloaded: all workers are of generation $_[0]{generation}" },
-    resized              => sub { "$_[0]{count} workers wanted" },
-    restart_started      => sub { "restarting: the new supervisor is process $_[0]{pid}" },
-    restart_failed       => sub { "restart failed: $_[0]{reason}" },
-    restarted            => sub { "restarted: process $_[0]{pid} has taken over" },
-    taken_over           => sub { 'has taken over' . ($_[0]{pid} ? " from process $_[0]{pid}" : '') },
-    suspended            => sub { 'did not run for ' . _seconds($_[0]{elapsed}) . '; all deadlines moved' },
-    stopping             => sub { $_[0]{is_fast} ? 'stopping now' : 'stopping; a second signal kills' },
-    stopped              => sub { 'stopped' },
+    reloading       => sub { "reloading: generation $_[0]{generation}" },
+    reloaded        => sub { "reloaded: all workers are of generation $_[0]{generation}" },
+    resized         => sub { "$_[0]{count} workers wanted" },
+    restart_started => sub { "restarting: the new supervisor is process $_[0]{pid}" },
+    restart_failed  => sub { "restart failed: $_[0]{reason}" },
+    restarted       => sub { "restarted: process $_[0]{pid} has taken over" },
+    taken_over      => sub { 'has taken over' . ($_[0]{pid} ? " from process $_[0]{pid}" : '') },
+    suspended       => sub { 'did not run for ' . _seconds($_[0]{elapsed}) . '; all deadlines moved' },
+    stopping        => sub { $_[0]{is_fast} ? 'stopping now' : 'stopping; a second signal kills' },
+    stopped         => sub { 'stopped' },
     halted => sub { ($_[0]{count} || 0) . " failed starts, no worker left: giving up with exit code $_[0]{exit_code}" },
 );
 

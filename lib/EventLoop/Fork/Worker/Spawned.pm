@@ -30,7 +30,7 @@ sub run {
 sub _take {
     my $text = delete $ENV{ EventLoop::Fork::Supervisor::Spawn::VARIABLE() };
     die "this is for workers that a supervisor starts\n" if !defined $text;
-    my ($trusted) = $text =~ /\A(.*)\z/s;    # under -T: it is our own
+    my ($trusted) = $text =~ /\A(.*)\z/s;                         # under -T: it is our own
     my $given = _as_bytes(JSON::PP->new->decode($trusted));
     $_ += 0 for @$given{qw(berth slot generation supervisor)};
     return $given;
