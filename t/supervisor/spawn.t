@@ -297,17 +297,20 @@ subtest 'the supervisor is killed' => sub {
     my $supervisor = start(workers => 2);
     $supervisor->wait_for_count(worker_ready => 2);
     $supervisor->signal('KILL');
+    is($supervisor->exit_code, 'signal 9', 'it is gone');
     ok($supervisor->is_gone, 'its workers leave');
 
     $supervisor =
         start(app => app('$SIG{TERM} = "IGNORE"; sub { my ($worker) = @_; $worker->ready; $worker->loop->run; 0 };'));
     $supervisor->wait_for('worker_ready');
     $supervisor->signal('KILL');
+    is($supervisor->exit_code, 'signal 9', 'it is gone');
     ok($supervisor->is_gone, 'also one that hears of it by the pipe only');
 
     $supervisor = start();
     $supervisor->wait_for('worker_started');
     $supervisor->signal('KILL');
+    is($supervisor->exit_code, 'signal 9', 'it is gone');
     ok($supervisor->is_gone, 'also one that had just begun');
 };
 
@@ -383,7 +386,7 @@ PERL
         open my $pipe, '-|' or do { my $loop = $loop_of->(); syswrite STDOUT, $kind->($loop); POSIX::_exit(0) };
         readline $pipe;
     };
-    $expected = 'EV::Loop::Default' if $expected eq 'EV';
+    $expected = 'EV::Loop' if $expected eq 'EV';
     is(told(), [$expected], 'a loop of the same class');
     ok($supervisor->wait_for('worker_ready'), 'ready');
     kill KILL => ($supervisor->workers)[0];
