@@ -55,7 +55,8 @@ subtest 'it gets up' => sub {
     my $changed    = $supervisor->wait_for('start_method_changed');
     is($changed->{method}, 'spawn', 'the start method changes');
     like($changed->{reason}, qr/\Akilled by SIGSEGV/, 'and why is told');
-    my $deaths = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
+    my $events = join ' ', map { $_->{event} } $supervisor->events;    # the next may be there, too
+    my $deaths = () = $events =~ s/ start_method_changed.*//r =~ /worker_exited/g;
     is($deaths, 3, 'after three deaths');
     is(scalar @{ [ $supervisor->wait_for_count(worker_ready => 2) ] }, 2, 'both workers are there');
     is([ @{ info() }{qw(start_method start_wanted)} ], [ 'spawn', 'fork' ], 'the status knows');
