@@ -14,6 +14,7 @@ use EventLoop::Fork qw(at_fork);
 use EventLoop::Fork::Adapter;
 use JSON::PP     ();
 use POSIX        ();
+use ProcessTest  qw(write_file);
 use Scalar::Util qw(weaken);
 use Socket       qw(INADDR_LOOPBACK SOCK_STREAM AF_INET pack_sockaddr_in unpack_sockaddr_in);
 
@@ -25,15 +26,6 @@ my $folder = File::Temp->newdir('evf-config-XXXXXX', TMPDIR => 1);
 my $files  = 0;
 
 # ---- Helpers --------------------------------------------------------------------------------------------------------
-
-sub write_file {
-    my ($path, $text) = @_;
-    open my $file, '>', "$path.new" or die "$path: $!";
-    print {$file} $text;
-    close $file               or die "$path: $!";
-    rename "$path.new", $path or die "$path: $!";
-    return;
-}
 
 # A client of a file that changes fast enough for a test; it writes down what happens to it.
 sub client {

@@ -78,11 +78,7 @@ sub slurp {
 
 sub write_file {
     my ($name, @text) = @_;
-    my $path = $name =~ m{\A/} ? $name : "$folder/$name";
-    open my $file, '>', $path or die "$path: $!";
-    print {$file} @text;
-    close $file or die "$path: $!";
-    return $path;
+    return ProcessTest::write_file($name =~ m{\A/} ? $name : "$folder/$name", join '', @text);
 }
 
 # ---- A supervisor, by evfork run ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ use IO::Select;
 use POSIX       qw(WNOHANG);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
-our @EXPORT_OK = qw(BOUND SLOW end_of in_words now wait_until);
+our @EXPORT_OK = qw(BOUND SLOW end_of in_words now wait_until write_file);
 
 use constant SLOW  => $ENV{EVF_TEST_SLOW} ? 1   : 0;
 use constant BOUND => SLOW                ? 300 : 40;    # seconds, for anything
@@ -35,6 +35,16 @@ sub end_of {
     my $status;
     wait_until(sub { waitpid($pid, WNOHANG) == $pid && defined($status = $?) }, $bound);
     return $status;
+}
+
+# Another one sees the old text or the new one. Returns the path.
+sub write_file {
+    my ($path, $text) = @_;
+    open my $file, '>', "$path.new" or die "$path: $!";
+    print {$file} $text;
+    close $file               or die "$path: $!";
+    rename "$path.new", $path or die "$path: $!";
+    return $path;
 }
 
 sub in_words { return $_[0] & 127 ? 'signal ' . ($_[0] & 127) : $_[0] >> 8 }

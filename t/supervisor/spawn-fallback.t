@@ -8,28 +8,23 @@ use lib "$FindBin::Bin/../lib";
 use EventLoop::Fork::Scoreboard;
 use File::Temp ();
 use JSON::PP   ();
+use ProcessTest qw(write_file);
 use SupervisorTest;
 use Test2::V0;
 
 my $folder = File::Temp->newdir;
 my $flag   = "$folder/mended";
 
-sub write_file {
-    my ($name, $text) = @_;
-    open my $file, '>', "$folder/$name" or die "$name: $!";
-    print {$file} $text;
-    close $file or die "$name: $!";
-    return "$folder/$name";
-}
+sub put { return write_file("$folder/$_[0]", $_[1]) }
 
 # As a library that has threads: what its parent has begun cannot go on in a child.
-write_file('EvfCrashingSDK.pm', <<"PERL");
+put('EvfCrashingSDK.pm', <<"PERL");
 package EvfCrashingSDK;
 my \$pid = \$\$;
 sub call { kill SEGV => \$\$ if \$pid != \$\$ && !-e '$flag'; return 1 }
 1;
 PERL
-my $app = write_file('app.pl', <<'PERL');
+my $app = put('app.pl', <<'PERL');
 use EvfCrashingSDK;
 sub { my ($worker) = @_; EvfCrashingSDK::call(); $worker->ready; $worker->loop->run; return 0 };
 PERL
@@ -70,7 +65,7 @@ subtest 'it gets up' => sub {
     ok($supervisor->wait_for('reloaded'), 'the reload goes on');
     is([ map { $_->{event} } grep { $_->{event} eq 'reload_failed' } $supervisor->events ], [], 'none has failed');
 
-    write_file('mended', '');
+    put('mended', '');
     $supervisor->signal('HUP');
     is($supervisor->wait_for('start_method_changed')->{method}, 'fork', 'fork once more');
     ok($supervisor->wait_for('reloaded'), 'reloaded');
@@ -89,12 +84,12 @@ subtest 'not allowed' => sub {
     ok($ready, 'one serves');
     $supervisor->finish;
 
-    write_file('mended', '');
+    put('mended', '');
     my $once = "$folder/once";
     $supervisor = start(
         spawn_fallback => 0,
         workers        => 1,
-        app            => write_file(
+        app            => put(
             'once.pl',
             "sub { my (\$worker) = \@_; kill SEGV => \$\$ if -e '$once'; open my \$file, '>', '$once'; \$worker->ready; \$worker->loop->run; 0 };"
         ),
@@ -109,10 +104,10 @@ subtest 'not possible' => sub {
     my $supervisor = start(app => undef, worker => sub { kill SEGV => $$ });
     is($supervisor->exit_code, 2, 'code cannot be passed on');
     is([ grep { $_->{event} eq 'start_method_changed' } $supervisor->events ], [], 'by fork alone');
-    $supervisor = start(app => write_file('killed.pl', 'sub { kill KILL => $$; sleep 1 };'));
+    $supervisor = start(app => put('killed.pl', 'sub { kill KILL => $$; sleep 1 };'));
     is($supervisor->exit_code, 2, 'killed by somebody, or for want of memory');
     is([ grep { $_->{event} eq 'start_method_changed' } $supervisor->events ], [], 'by fork alone');
-    $supervisor = start(app => write_file('dies.pl', 'sub { kill SEGV => $$; sleep 1 };'), workers => 1);
+    $supervisor = start(app => put('dies.pl', 'sub { kill SEGV => $$; sleep 1 };'), workers => 1);
     is($supervisor->wait_for('start_method_changed')->{method}, 'spawn', 'where spawn does not help');
     is($supervisor->exit_code, 2, 'it is over as well');
     is(scalar(grep { $_->{event} eq 'worker_exited' } $supervisor->events), 6, 'after as many deaths again');

@@ -12,21 +12,12 @@ use File::Temp ();
 use IO::Socket::INET;
 use JSON::PP    ();
 use POSIX       ();
-use ProcessTest qw(wait_until);
+use ProcessTest qw(wait_until write_file);
 use SupervisorTest;
 use Test2::V0;
 
 my $folder = File::Temp->newdir;
 my $count  = 0;
-
-sub write_file {
-    my ($path, $text) = @_;
-    open my $file, '>', "$path.new" or die "$path: $!";
-    print {$file} $text;
-    close $file               or die "$path: $!";
-    rename "$path.new", $path or die "$path: $!";
-    return $path;
-}
 
 sub app { return write_file("$folder/app" . ++$count . '.pl', $_[0]) }
 
