@@ -29,13 +29,29 @@ static void say_descriptors(void) {
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IS_SANITIZED true
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED false
+#endif
+
+/* A sanitizer has handlers of its own in every program that it is in. */
+static bool is_of_sanitizer(int signo) {
+    return IS_SANITIZED && (signo == SIGBUS || signo == SIGFPE || signo == SIGSEGV);
+}
+
 static void say_signals(void) {
     sigset_t blocked;
     (void)sigprocmask(SIG_BLOCK, NULL, &blocked);
     for (int signo = 1; signo < NSIG; signo++) {
         struct sigaction action;
         if (sigaction(signo, NULL, &action) < 0) continue;
-        if (action.sa_handler != SIG_DFL) (void)printf("action:%d ", signo);
+        if (action.sa_handler != SIG_DFL && !is_of_sanitizer(signo)) (void)printf("action:%d ", signo);
         if (sigismember(&blocked, signo) == 1) (void)printf("blocked:%d ", signo);
     }
 }

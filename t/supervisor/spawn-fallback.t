@@ -6,8 +6,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use EventLoop::Fork::Scoreboard;
-use File::Temp ();
-use JSON::PP   ();
+use File::Temp  ();
+use JSON::PP    ();
 use ProcessTest qw(write_file);
 use SupervisorTest;
 use Test2::V0;
@@ -50,7 +50,7 @@ subtest 'it gets up' => sub {
     my $changed    = $supervisor->wait_for('start_method_changed');
     is($changed->{method}, 'spawn', 'the start method changes');
     like($changed->{reason}, qr/\Akilled by SIGSEGV/, 'and why is told');
-    my $events = join ' ', map { $_->{event} } $supervisor->events;    # the next may be there, too
+    my $events = join ' ', map { $_->{event} } $supervisor->events;                  # the next may be there, too
     my $deaths = () = $events =~ s/ start_method_changed.*//r =~ /worker_exited/g;
     is($deaths, 3, 'after three deaths');
     is(scalar @{ [ $supervisor->wait_for_count(worker_ready => 2) ] }, 2, 'both workers are there');
