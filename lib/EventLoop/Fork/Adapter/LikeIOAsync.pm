@@ -74,7 +74,6 @@ sub _release_signal {
     return;
 }
 
-
 # On which backend and method, where that is ours to choose.
 sub loop_kind {
     my ($self) = @_;
