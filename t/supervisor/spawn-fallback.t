@@ -108,7 +108,8 @@ subtest 'not possible' => sub {
     is($supervisor->exit_code, 2, 'killed by somebody, or for want of memory');
     is([ grep { $_->{event} eq 'start_method_changed' } $supervisor->events ], [], 'by fork alone');
     # In a new perl a sanitizer would have its own handler.
-    $supervisor = start(app => put('dies.pl', 'sub { $SIG{SEGV} = "DEFAULT"; kill SEGV => $$; sleep 1 };'), workers => 1);
+    $supervisor =
+        start(app => put('dies.pl', 'sub { $SIG{SEGV} = "DEFAULT"; kill SEGV => $$; sleep 1 };'), workers => 1);
     is($supervisor->wait_for('start_method_changed')->{method}, 'spawn', 'where spawn does not help');
     is($supervisor->exit_code, 2, 'it is over as well');
     is(scalar(grep { $_->{event} eq 'worker_exited' } $supervisor->events), 6, 'after as many deaths again');
