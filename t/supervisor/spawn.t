@@ -6,6 +6,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use EventLoop::Fork::Scoreboard;
 use Cwd        ();
 use Fcntl      qw(F_SETFD);
 use File::Temp ();
@@ -33,6 +34,15 @@ sub slurp {
     open my $file, '<', $path or return '';
     local $/;
     return readline($file) // '';
+}
+
+# @INC with blib's folders replaced by copies that are readable for this user only.
+sub private_copy_of_product {
+    my ($private) = @_;
+    mkdir $private, 0700 or die "$private: $!";
+    my ($blib) = $INC{'EventLoop/Fork/Scoreboard.pm'} =~ m{\A(.*)/lib/EventLoop/Fork/Scoreboard\.pm\z};
+    system('cp', '-R', "$blib/lib", "$blib/arch", "$private/") == 0 or die "cp: $?";
+    return map { ref || !m{\A\Q$blib\E/} ? $_ : $private . substr $_, length $blib } @INC;
 }
 
 # What the app of a worker writes, once it is there.
@@ -352,12 +362,24 @@ subtest 'a status file, a unix socket, another user' => sub {
 SKIP: {
         my ($name, $uid) = (getpwnam 'nobody')[ 0, 2 ];
         skip 'needs root, and nobody' if $> || !defined $name;
+        # That user can read nothing of ours: all that a worker needs is loaded before.
         chmod 0777, "$folder";
+        my @inc = private_copy_of_product("$folder/private");
         $supervisor = start(
-            app  => app($say . 'sub { my ($worker) = @_; say_it([ $<, $> ]); $worker->ready; $worker->loop->run; 0 };'),
+            before => sub { @INC = @inc },
+            app    => app($say . <<'PERL'),
+sub {
+    my ($worker) = @_;
+    $worker->counter('answers')->add;
+    say_it([ $<, $>, $INC{'EventLoop/Fork.pm'} ]);
+    $worker->ready;
+    $worker->loop->run;
+    return 0;
+};
+PERL
             user => $name,
         );
-        is(told(), [ $uid, $uid ], 'it becomes another user');
+        is(told(), [ $uid, $uid, "$folder/private/lib/EventLoop/Fork.pm" ], 'it becomes another user');
         ok($supervisor->wait_for('worker_ready'), 'and gets ready');
         is($supervisor->finish, 0, 'exit code');
     }

@@ -130,6 +130,12 @@ subtest 'a stop before ready' => sub {
 subtest 'as somebody else' => sub {
     my ($user) = grep { my @entry = getpwnam $_; @entry && $entry[2] > 0 } qw(nobody daemon);
     is(told(sub { $<, $> }, user => $user), join('|', (scalar getpwnam $user) x 2), 'the worker is that user');
+    my $counts = sub {
+        my ($worker) = @_;
+        local @INC;    # as if that user could read none of it
+        return $worker->counter('answers')->add->name;
+    };
+    is(told($counts, user => $user), 'answers', 'and needs nothing more of the disk');
     }
     if $> == 0;
 

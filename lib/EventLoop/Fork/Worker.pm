@@ -1,6 +1,7 @@
 package EventLoop::Fork::Worker;
 
 # What a worker sees of itself. Runs in the worker's process only; the supervisor's side is EventLoop::Fork::WorkerHandle.
+# Nothing is loaded later: a worker that has become another user may not be able to read it.
 
 use strict;
 use warnings;
@@ -9,7 +10,9 @@ our $VERSION = '0.001';
 
 use Config;
 use EventLoop::Fork ();
+use EventLoop::Fork::Supervisor::App;
 use EventLoop::Fork::Supervisor::Privileges;
+use EventLoop::Fork::Worker::Counter;
 use POSIX        ();
 use Scalar::Util qw(blessed looks_like_number);
 use Time::HiRes  ();
@@ -71,7 +74,6 @@ sub _run {
 # Not before the fork: a reload is to find what is on the disk then.
 sub _load_app {
     my ($self) = @_;
-    require EventLoop::Fork::Supervisor::App;
     return EventLoop::Fork::Supervisor::App::load($self->{options}{app});
 }
 
@@ -278,7 +280,6 @@ sub extend_deadline {
 
 sub counter {
     my ($self, $name) = @_;
-    require EventLoop::Fork::Worker::Counter;
     return EventLoop::Fork::Worker::Counter->_new($self->{board}, $name);
 }
 
