@@ -6,7 +6,8 @@ use lib 't/lib';
 use ForkTest;
 use Test2::V0;
 
-# A limit on processes counts those of the user. As root, a user of its own for each test makes the count exact.
+# A limit on processes counts those of the user. As root, a user of its own for each test makes the count exact; that user
+# may not be able to read this checkout, so what is needed of it is loaded before.
 my $program = <<'EOP';
 use strict;
 use warnings;
@@ -14,6 +15,7 @@ use ForkTest;
 use POSIX ();
 my ($source, $method) = @ARGV;
 $| = 1;
+my $loop = eval $source or die $@ || $!;
 if ($> == 0) {
     my $user = 1_900_000_000 + $$;
     POSIX::setgid($user);
@@ -22,7 +24,6 @@ if ($> == 0) {
         POSIX::setuid(65534) or print("cannot become another user: $!\n"), exit;
     }
 }
-my $loop = eval $source or die $@ || $!;
 pipe my $reader, my $writer or die "pipe: $!";
 my ($read, $signals, $timers) = ('', 0, 0);
 $loop->watch_io(handle => $reader, on_read_ready => sub { sysread $reader, $read, 10, length $read });

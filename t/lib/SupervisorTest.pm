@@ -13,7 +13,7 @@ use ProcessTest qw(BOUND SLOW now wait_until);
 use Test2::V0   qw(subtest);
 
 # Options of EventLoop::Fork::Supervisor->new, but for: loop_of, code that makes the loop in that process; before, code
-# that runs there first; stderr, a file.
+# that runs there first; once_made, code that gets the supervisor before it runs; stderr, a file.
 sub start {
     my ($class, %options) = @_;
     return $class->start_process(sub { _supervise($_[0], %options) });
@@ -21,7 +21,7 @@ sub start {
 
 sub _supervise {
     my ($writer, %options) = @_;
-    my ($loop_of, $before, $stderr) = delete @options{qw(loop_of before stderr)};
+    my ($loop_of, $before, $once_made, $stderr) = delete @options{qw(loop_of before once_made stderr)};
     my $ended = eval {
         if (defined $stderr) { open STDERR, '>>', $stderr or die "$stderr: $!" }
         $before->() if $before;
@@ -40,6 +40,7 @@ sub _supervise {
             },
             %options,
         );
+        $once_made->($supervisor) if $once_made;
         POSIX::_exit($supervisor->run);
     };
     print STDERR "supervisor: $@" unless $ended;
