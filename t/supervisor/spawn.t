@@ -6,7 +6,6 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use EventLoop::Fork::Scoreboard;
 use Cwd        ();
 use Fcntl      qw(F_SETFD);
 use File::Temp ();
@@ -36,13 +35,19 @@ sub slurp {
     return readline($file) // '';
 }
 
-# @INC with blib's folders replaced by copies that are readable for this user only.
+# @INC with copies of the folders of this checkout, which only this user can read.
 sub private_copy_of_product {
     my ($private) = @_;
     mkdir $private, 0700 or die "$private: $!";
-    my ($blib) = $INC{'EventLoop/Fork/Scoreboard.pm'} =~ m{\A(.*)/lib/EventLoop/Fork/Scoreboard\.pm\z};
-    system('cp', '-R', "$blib/lib", "$blib/arch", "$private/") == 0 or die "cp: $?";
-    return map { ref || !m{\A\Q$blib\E/} ? $_ : $private . substr $_, length $blib } @INC;
+    my $checkout = Cwd::realpath("$FindBin::Bin/../..");
+    my $number   = 0;
+    return map {
+        my $folder = ref ? undef : Cwd::realpath($_);
+        my $copy   = "$private/" . ++$number;
+        defined $folder && -d $folder && $folder =~ m{\A\Q$checkout\E/}
+            ? (system('cp', '-R', $folder, $copy) == 0 ? $copy : die "cp -R $folder: $?\n")
+            : $_;
+    } @INC;
 }
 
 # What the app of a worker writes, once it is there.
@@ -379,7 +384,7 @@ sub {
 PERL
             user => $name,
         );
-        is(told(), [ $uid, $uid, "$folder/private/lib/EventLoop/Fork.pm" ], 'it becomes another user');
+        is(told(), [ $uid, $uid, match(qr{\A\Q$folder\E/private/}) ], 'it becomes another user');
         ok($supervisor->wait_for('worker_ready'), 'and gets ready');
         is($supervisor->finish, 0, 'exit code');
     }
