@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use Cwd        ();
 use Fcntl      qw(F_SETFD);
 use File::Temp ();
+use ForkTest   qw(under_valgrind);
 use IO::Socket::INET;
 use JSON::PP    ();
 use POSIX       ();
@@ -71,6 +72,8 @@ sub told {
 
 subtest 'what arrives, and nothing else' => sub {
     plan skip_all => 'needs /proc' unless -d "/proc/$$/fd";
+    plan skip_all => 'valgrind is in the new program, too, with descriptors and handlers of its own'
+        if under_valgrind();
     my @stray;
     my $app = app($say . <<'PERL');
 sub {
@@ -325,6 +328,7 @@ subtest 'the supervisor is killed' => sub {
 };
 
 subtest 'what cannot be started' => sub {
+    plan skip_all => 'errors of exec are not told by valgrind' if under_valgrind();
     my $supervisor = start(before => sub { $^X = '/nowhere/perl' });
     like(
         $supervisor->wait_for('spawn_failed')->{reason}, qr{\Acannot spawn '/nowhere/perl': No such file},
