@@ -208,6 +208,7 @@ sub other_loop {
 control 'IO::Async::Loop::Poll takes the status of a child that it does not watch', ['IO::Async::Loop::Poll'],
     qr/\Awaitpid -1\n\z/, <<'EOP';
 use strict;
+use ForkTest qw(is_zombie);
 use IO::Async::Loop::Poll;
 use POSIX;
 my $loop = IO::Async::Loop::Poll->new;
@@ -216,20 +217,21 @@ my $ended;
 $loop->fork(code => sub { close $door; sysread $gate, my $byte, 1; 0 }, on_exit => sub { $ended = 1 });
 my $other = fork;
 POSIX::_exit(3) unless $other;
+is_zombie($other);    # is there to be taken when its own ends
 close $door;
 $loop->loop_once(1) until $ended;
-$loop->loop_once(0.2);
 print 'waitpid ', waitpid($other, 0), "\n";
 EOP
 
 control 'EV takes the status of a child that it does not watch', ['EV'], qr/\Awaitpid -1\n\z/, <<'EOP';
 use strict;
 use EV;
+use ForkTest qw(is_zombie);
 use POSIX;
 my $other = fork;
 POSIX::_exit(3) unless $other;
-my $timer = EV::timer(0.2, 0, sub { EV::break() });
-EV::run();
+is_zombie($other);    # its signal has come by then
+EV::run(EV::RUN_NOWAIT) for 1 .. 3;
 print 'waitpid ', waitpid($other, 0), "\n";
 EOP
 
