@@ -6,7 +6,8 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Cwd        ();
+use Cwd ();
+use EventLoop::Fork::Scoreboard;
 use Fcntl      qw(F_SETFD);
 use File::Temp ();
 use ForkTest   qw(under_valgrind);
