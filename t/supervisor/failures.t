@@ -41,6 +41,24 @@ subtest 'startup_timeout' => sub {
     is($exited->{cause}, 'startup timeout', 'the cause');
 };
 
+subtest 'one that hangs before it is a worker' => sub {
+    my $supervisor = SupervisorTest->start(
+        %QUICK,
+        workers         => 1,
+        startup_timeout => 0.1,
+        crash_limit     => 1,
+        before          => sub {
+            require EventLoop::Fork;
+            EventLoop::Fork::at_fork(name => 'hangs', child => sub { sleep 600 });
+        },
+        worker => sub { 0 },
+    );
+    is($supervisor->wait_for('worker_stuck')->{cause}, 'startup timeout', 'it is stuck');
+    my $exited = $supervisor->wait_for('worker_exited');
+    is($exited->{reason}, 'killed by SIGKILL', 'the question where it stands does not end it');
+    is($supervisor->exit_code, 2, 'exit code 2');
+};
+
 subtest 'it did start once, and does no more' => sub {
     my $folder     = File::Temp->newdir;
     my $supervisor = SupervisorTest->start(

@@ -252,6 +252,19 @@ PERL
     $stuck      = $supervisor->wait_for('worker_stuck');
     is($stuck->{cause}, 'startup timeout', 'one that does not get ready');
     $supervisor->finish;
+
+    write_file("$folder/EvfSlowPerl.pm", 'package EvfSlowPerl; sleep 600; 1;');
+    $supervisor = start(
+        startup_timeout => 0.1,
+        before => sub { @ENV{qw(PERL5OPT PERL5LIB)} = ('-MEvfSlowPerl', join ':', "$folder", $ENV{PERL5LIB} // ()) },
+    );
+    $stuck = $supervisor->wait_for('worker_stuck');
+    is($stuck->{cause}, 'startup timeout', 'a perl that does not get to our code');
+    is(
+        $supervisor->wait_for('worker_exited')->{reason}, 'killed by SIGKILL',
+        'it is killed, not asked where it stands'
+    );
+    $supervisor->finish;
 };
 
 subtest 'a reload loads anew' => sub {

@@ -25,6 +25,12 @@ my %NUMBERS;
 sub signals       { return @SIGNALS }
 sub signal_number { return $NUMBERS{ $_[0] } }
 
+# By number: what the supervisor sends, held back from before a worker's process is there until it has the handlers. It may
+# be long in getting there; none of these is to end it on its way.
+sub held_signals {
+    return ((map { signal_number($_) } @SIGNALS), EventLoop::Fork::_examine_signal());
+}
+
 # ---- Life -----------------------------------------------------------------------------------------------------------
 
 # The whole of a worker's process. What it returns is the exit code.
@@ -360,9 +366,9 @@ This turn of the loop may take so many seconds beyond C<heartbeat_timeout>.
 
 A number that C<evfork metrics> adds up over all workers. Up to 16 names.
 
-=head2 signals, signal_number
+=head2 signals, signal_number, held_signals
 
-Which signals a worker handles; for the supervisor.
+Which signals a worker handles, and which are blocked when it begins; for the supervisor.
 
 =head1 SEE ALSO
 

@@ -148,9 +148,8 @@ sub _spawn {
 sub _fork {
     my ($self, $handle, $action) = @_;
     local @EventLoop::Fork::Adapter::held_back = EventLoop::Fork::Worker::signals();
-    my $held =
-        POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } @EventLoop::Fork::Adapter::held_back);
-    my $old = POSIX::SigSet->new;
+    my $held = POSIX::SigSet->new(EventLoop::Fork::Worker::held_signals());
+    my $old  = POSIX::SigSet->new;
     POSIX::sigprocmask(POSIX::SIG_BLOCK(), $held, $old);
     weaken(my $weak = $self);
     my ($child, $error);

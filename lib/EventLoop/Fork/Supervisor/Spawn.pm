@@ -35,8 +35,7 @@ sub start {
         [ _arguments() ],
         [ _environment(_text_of(_given($supervisor, $handle))) ],
         [ _descriptors($supervisor) ],
-        # As after a fork: they wait until the worker has its handlers.
-        [ map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals() ],
+        [ EventLoop::Fork::Worker::held_signals() ],
     );
     $child->{pid} = $pid;
     $adapter->watch_process($pid, $fd, $ended) unless $native;

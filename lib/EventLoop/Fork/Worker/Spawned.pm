@@ -78,8 +78,7 @@ sub _begin {
         $board->set_row($given->{berth}, error => $line);
         die $error;    ## no critic (RequireCarping): reported as that of any child
     }
-    my $held =
-        POSIX::SigSet->new(map { EventLoop::Fork::Worker::signal_number($_) } EventLoop::Fork::Worker::signals());
+    my $held = POSIX::SigSet->new(EventLoop::Fork::Worker::held_signals());
     return EventLoop::Fork::Worker->_begin(\%supervisor, $given, $child, $held);
 }
 
