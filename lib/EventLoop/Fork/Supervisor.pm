@@ -37,8 +37,10 @@ sub new {
     my $options = EventLoop::Fork::Supervisor::Options::check(@pairs);
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
+    my $server = defined $options->{server} ? _find_server($options) : undef;
     my $self = bless {
         options   => $options,
+        server    => $server,
         listeners => [],
         handles   => {},         # by berth: what is alive
         queue     => [],
@@ -46,7 +48,17 @@ sub new {
         log       => EventLoop::Fork::Supervisor::Log->new(name => $options->{name}),
     }, $class;
     $self->_adapter;             # refuses a loop that nobody knows
+    $server->check_loop($self->loop) if $server;
     return $self;
+}
+
+# What can be known before anything is started: it is there, with all it needs, and takes these options.
+sub _find_server {
+    my ($options) = @_;
+    require EventLoop::Fork::Server;
+    my $class = EventLoop::Fork::Server::find($options->{server});
+    $class->check(%{ $options->{server_options} });
+    return $class;
 }
 
 sub _refuse { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', @_) }
@@ -55,7 +67,8 @@ sub _adapter {
     my ($self) = @_;
     return $self->{adapter} ||= do {
         my $loop = $self->{options}{loop};
-        $loop = EventLoop::Fork::Loop->new unless defined $loop;
+        $loop = $self->{server}->default_loop if !defined $loop && $self->{server};
+        $loop = EventLoop::Fork::Loop->new    if !defined $loop;
         EventLoop::Fork::Adapter::for_loop($loop);
     };
 }

@@ -80,7 +80,10 @@ sub _run {
 # Not before the fork: a reload is to find what is on the disk then.
 sub _load_app {
     my ($self) = @_;
-    return EventLoop::Fork::Supervisor::App::load($self->{options}{app});
+    my ($app, $server, $options) = @{ $self->{options} }{qw(app server server_options)};
+    return EventLoop::Fork::Supervisor::App::load($app) if !defined $server;
+    my $served = EventLoop::Fork::Server::find($server)->for_app($app, %{ $options || {} });
+    return sub { $served->worker(@_) };
 }
 
 sub _end {
@@ -220,6 +223,8 @@ sub _leave {
 sub slot       { return $_[0]{slot} }
 sub generation { return $_[0]{generation} }
 sub pid        { return $_[0]{pid} }
+
+sub graceful_timeout { return $_[0]{options}{graceful_timeout} }
 
 sub listeners {
     my ($self) = @_;

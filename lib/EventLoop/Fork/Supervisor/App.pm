@@ -31,10 +31,16 @@ sub check {
 
 sub _refuse { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'app', @_) }
 
-# The code, which gets the worker. What the file or the module's code throws goes on as it is.
+# What the file returned, or the name of the module. What their code throws goes on as it is.
+sub read_app {
+    my ($app) = @_;
+    return is_file($app) ? _do_file($app) : _require($app);
+}
+
+# The code, which gets the worker.
 sub load {
     my ($app) = @_;
-    my $got = is_file($app) ? _do_file($app) : _require($app);
+    my $got = read_app($app);
     return $got if ref $got eq 'CODE';
     return sub { $got->worker(@_) }
         if (blessed $got || !ref $got) && defined $got && $got->can('worker');
@@ -85,6 +91,12 @@ one. It is loaded in each worker.
     EventLoop::Fork::Supervisor::App::check('app.pl');
 
 Throws what can be told without running it.
+
+=head2 read_app
+
+    my $got = EventLoop::Fork::Supervisor::App::read_app('app.pl');
+
+What the file returned, or the name of the module, which is loaded.
 
 =head2 load
 

@@ -33,6 +33,8 @@ my @TABLE = (
         meta   => 'ADDRESS', short => 'l'
     ],
     [ app                 => 'text', undef, 'what each worker runs: a module, or a file' ],
+    [ server              => 'text', undef, 'what serves the app: PAGI, Mojo, NetAsyncHTTP, PSGI, or a module' ],
+    [ server_options      => 'pairs', {}, 'name=value for that; may be repeated', meta => 'NAME=VALUE' ],
     [ startup_timeout     => 'seconds', 60, 'time for a worker to become ready', zero        => 'off' ],
     [ heartbeat_timeout   => 'seconds', 30, 'longest silence of a busy worker', zero         => 'off' ],
     [ graceful_timeout    => 'seconds', 30, 'time for a worker to finish what it does', zero => 'killed at once' ],
@@ -90,6 +92,7 @@ my %CHECK = (
     text    => \&_text,
     path    => \&_path,
     list    => \&_list,
+    pairs   => \&_pairs,
     code    => \&_code,
     object  => \&_object,
 );
@@ -130,7 +133,7 @@ sub _check {
 sub _default {
     my ($option) = @_;
     my $default = $option->{default};
-    return defined $option->{word} ? _count($option, $default) : ref $default ? [@$default] : $default;
+    return defined $option->{word} ? _count($option, $default) : !ref $default ? $default : ref $default eq 'HASH' ? {%$default} : [@$default];
 }
 
 # The value that counts, and where it came from in words; nothing if there is none.
@@ -142,7 +145,7 @@ sub _source {
     for my $variable (grep { defined } $option->{variable}, $option->{name} eq 'workers' ? 'WEB_CONCURRENCY' : ()) {
         my $text = $ENV{$variable};
         next if !defined $text || $text eq '';
-        return ($option->{kind} eq 'list' ? [ grep { length } split /[\s,]+/, $text ] : $text, "variable $variable");
+        return ($option->{kind} =~ /\A(?:list|pairs)\z/ ? [ grep { length } split /[\s,]+/, $text ] : $text, "variable $variable");
     }
     return;
 }
@@ -241,6 +244,18 @@ sub _path {
 
 sub _list { return $_[1] }
 
+# As an argument, a hash; by switches and in the environment, name=value.
+sub _pairs {
+    my ($option, $value) = @_;
+    return {%$value} if ref $value eq 'HASH';
+    my %pairs;
+    for my $pair (ref $value eq 'ARRAY' ? @$value : $value) {
+        my ($name, $text) = $pair =~ /\A(\w+)=(.*)\z/s or return undef;    ## no critic (ReturnUndef)
+        $pairs{$name} = $text;
+    }
+    return \%pairs;
+}
+
 # Listener knows how addresses are written. What it says is said about the source.
 sub _listen {
     my ($operation, $value, $from) = @_;
@@ -285,6 +300,7 @@ sub _accepted {
     return "a text of up to @{[ $option->{max} > 4096 ? 4096 : $option->{max} ]} characters, on one line"
         if $kind eq 'text';
     return 'the path of a file' if $kind eq 'path';
+    return 'name=value'         if $kind eq 'pairs';
     return 'a code reference'   if $kind eq 'code';
     return 'an object, or the name of a class';
 }
@@ -299,7 +315,9 @@ sub _zero {
 sub _check_together {
     my ($operation, $options, $from) = @_;
     # An argument counts more than a variable, here too.
-    $options->{app} = undef if $from->{worker} && ($from->{app} // '') =~ /\Avariable /;
+    for my $name (qw(app server)) {
+        $options->{$name} = undef if $from->{worker} && ($from->{$name} // '') =~ /\Avariable /;
+    }
     defined $options->{worker} || defined $options->{app}
         or _fail(
         $operation, undef,
@@ -309,6 +327,12 @@ sub _check_together {
         $operation, $options->{app},
         "'worker' and 'app' both say what a worker does; give one of them"
     );
+    defined $options->{worker} && defined $options->{server} and _fail(
+        $operation, $options->{server},
+        "$from->{server}: a server serves an 'app', a module or a file; give that instead of 'worker'"
+    );
+    %{ $options->{server_options} } && !defined $options->{server} && ($from->{server_options} // '') !~ /\Avariable /
+        and _fail($operation, undef, "$from->{server_options} is given, but no 'server'");
     $options->{start_method} eq 'spawn' && !defined $options->{app} and _fail(
         $operation, 'spawn',
         "$from->{start_method} is 'spawn', a new perl for each worker, and that cannot have a code reference; "
@@ -397,7 +421,7 @@ sub getopt_spec {
         $words .= "|$option->{short}" if defined $option->{short};
         push @spec,
               $option->{kind} eq 'flag' ? ("$words!" => sub { $given->{$name} = $_[1] ? 1 : 0 })
-            : $option->{kind} eq 'list' ? ("$words=s" => sub { push @{ $given->{$name} }, "$_[1]" })
+            : $option->{kind} =~ /\A(?:list|pairs)\z/ ? ("$words=s" => sub { push @{ $given->{$name} }, "$_[1]" })
             :                             ("$words=s" => sub { $given->{$name} = "$_[1]" });
     }
     return @spec;
@@ -417,7 +441,7 @@ sub _switch_in_words {
 sub _default_in_words {
     my ($option) = @_;
     my ($kind, $default) = @$option{qw(kind default)};
-    return ''       if !defined $default || $kind =~ /\A(?:flag|list)\z/;
+    return ''       if !defined $default || $kind =~ /\A(?:flag|list|pairs)\z/;
     return ' [off]' if !$default && ($option->{zero} // '') eq 'off';
     return " [$default" . ($kind eq 'seconds' ? ' s' : '') . ']';
 }

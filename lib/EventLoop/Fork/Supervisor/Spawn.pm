@@ -63,7 +63,7 @@ sub _given {
         supervisor => $supervisor->{pid},
         (map { $_ => $handle->{$_} } qw(berth slot generation)),
         options =>
-            { map { $_ => $options->{$_} } grep { defined $options->{$_} && !ref $options->{$_} } keys %$options },
+            { map { $_ => $options->{$_} } grep { defined $options->{$_} && ref $options->{$_} =~ /\A(?:HASH)?\z/ } keys %$options },
         loop      => { adapter => ref $adapter, %{ $adapter->loop_kind } },
         listeners => [ map { $_->_given } @{ $supervisor->{listeners} } ],
     };

@@ -58,6 +58,7 @@ sub _begin {
         open $bell, '>&=', $bell_fd    or die "descriptor $bell_fd, the bell: $!\n";    ## no critic (BriefOpen)
         open my $life, '<&=', $life_fd or die "descriptor $life_fd, the pipe: $!\n";    ## no critic (BriefOpen)
         $board->set_bell($bell_fd);
+        _find_server($given->{options}{server}) if defined $given->{options}{server};
         %supervisor = (
             board       => $board,
             options     => $given->{options},
@@ -80,6 +81,14 @@ sub _begin {
     }
     my $held = POSIX::SigSet->new(EventLoop::Fork::Worker::held_signals());
     return EventLoop::Fork::Worker->_begin(\%supervisor, $given, $child, $held);
+}
+
+# While this process may still read it.
+sub _find_server {
+    my ($name) = @_;
+    require EventLoop::Fork::Server;
+    EventLoop::Fork::Server::find($name);
+    return;
 }
 
 # By the adapter that the supervisor has: one that is registered there is so here.
