@@ -14,7 +14,7 @@ use ProcessTest qw(wait_until write_file);
 use SupervisorTest;
 use Test2::V0;
 
-our @EXPORT = qw(ask client contract needs_server start_server);
+our @EXPORT = qw(answer_on ask client contract needs_server start_server);
 
 # A file that lets a slow request go on, and one that says it has begun.
 our $folder = File::Temp->newdir;
@@ -47,10 +47,8 @@ sub client { return HTTPClient->new(url($_[0])) }
 # Status and text of the answer on a connection of its own.
 sub ask {
     my ($supervisor, $path) = @_;
-    my $client = client($supervisor);
-    $client->get($path, 'Connection: close');
-    my $response = $client->response or return 'no answer';
-    return "$response->{status} $response->{body}";
+    my $response = answer_on(client($supervisor), $path, 'Connection: close');
+    return join ' ', grep { defined } @$response{qw(status body)};
 }
 
 # The app answers '/' with its process id and its slot, and '/slow' as soon as there is the gate.
@@ -97,10 +95,10 @@ sub contract {
         my $supervisor = start_server($kind, $text, workers => 1);
         $supervisor->wait_for('worker_ready') or return fail('ready');
         my @clients = map { client($supervisor) } 1 .. 5;
-        is([ map { answer_to($_, '/') } $clients[0] ], [200], 'one is answered');
+        is([ map { answer_on($_, '/', 'Connection: close')->{status} } $clients[0] ], [200], 'one is answered');
         $supervisor->signal('TERM');
         $supervisor->wait_for('worker_draining') or return fail('draining');
-        is([ map { answer_to($_, '/') } @clients[ 1 .. 4 ] ], [ (200) x 4 ], 'all others, too');
+        is([ map { answer_on($_, '/', 'Connection: close')->{status} } @clients[ 1 .. 4 ] ], [ (200) x 4 ], 'all others, too');
         is($supervisor->exit_code, 0, 'exit code');
     } if !$how{is_blocking};
     subtest 'on a unix socket' => sub {
@@ -117,11 +115,11 @@ sub contract {
     return;
 }
 
-sub answer_to {
-    my ($client, $path) = @_;
-    $client->get($path, 'Connection: close');
-    my $response = $client->response or return 'no answer';
-    return $response->{status};
+# On a connection that is kept.
+sub answer_on {
+    my ($client, $path, @fields) = @_;
+    $client->get($path, @fields);
+    return $client->response || { status => 'no answer' };
 }
 
 # No answer comes to a connection made now: the worker that is left does not take it. (A worker that still accepts answers

@@ -6,26 +6,11 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use LimitTest qw(RLIMIT_NOFILE RLIMIT_NPROC can_limit set_limit);
 use SupervisorTest;
 use Test2::V0;
 
-# prlimit, by the numbers of common architectures. 0 is this process.
-my %PRLIMIT = (x86_64 => 302, aarch64 => 261, riscv64 => 261);
-my $prlimit = $^O eq 'linux' && length pack('L!', 0) == 8 ? $PRLIMIT{ (POSIX::uname())[4] } : undef;
-skip_all 'how to set limits is known for Linux on 64 bits only' unless defined $prlimit;
-
-use constant { RLIMIT_NPROC => 6, RLIMIT_NOFILE => 7 };
-
-# Of this process, for the time being. What it was.
-sub set_limit {
-    my ($what, $soft) = @_;
-    my $before = pack 'QQ', 0, 0;
-    syscall($prlimit, 0, $what, 0, $before) == 0 or die "prlimit: $!";
-    my ($old, $hard) = unpack 'QQ', $before;
-    my $limits = pack 'QQ', $soft, $hard;
-    syscall($prlimit, 0, $what, $limits, 0) == 0 or die "prlimit: $!";
-    return $old;
-}
+skip_all 'how to set limits is known for Linux on 64 bits only' unless can_limit();
 
 # VTALRM sets the limit in the supervisor, WINCH takes it back; each is answered.
 pipe my $answers, my $answer or die "pipe: $!";
