@@ -133,7 +133,7 @@ sub options_in_pod {
         $text .= '.';
         $text .= " 0: $option->{zero}." if defined $option->{zero} && "$default" ne '0';
 
-        if (defined $default && $kind !~ /\A(?:flag|list)\z/) {
+        if (defined $default && $kind !~ /\A(?:flag|list|pairs)\z/) {
             $text .=
                 ' Default: ' . ($default eq '0' && defined $option->{zero} ? "0, $option->{zero}" : $default) . '.';
         }

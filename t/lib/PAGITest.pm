@@ -41,9 +41,16 @@ sub app {
     my (%how) = @_;
     my $text = $preamble;
     $text .= $how{before} // '';
-    $text .= "my %page = (\n" . join('', map { "    '$_' => async sub { my (\$scope, \$worker) = \@_; $how{pages}{$_} },\n" } sort keys %{ $how{pages} || {} }) . ");\n";
+    $text .= "my %page = (\n" . join(
+        '',
+        map { "    '$_' => async sub { my (\$scope, \$worker) = \@_; $how{pages}{$_} },\n" }
+            sort keys %{ $how{pages} || {} }
+    ) . ");\n";
     my @phases = map { defined $how{$_} ? "$_ => async sub { $how{$_} }" : () } qw(startup shutdown);
-    $text .= "async sub {\n    my (\$scope, \$receive, \$send) = \@_;\n    return await lifespan(\$receive, \$send, " . join(', ', @phases) . ") if \$scope->{type} eq 'lifespan';\n"
+    $text .=
+          "async sub {\n    my (\$scope, \$receive, \$send) = \@_;\n    return await lifespan(\$receive, \$send, "
+        . join(', ', @phases)
+        . ") if \$scope->{type} eq 'lifespan';\n"
         . "    my \$page = \$page{ \$scope->{path} };\n    my \$text = \$page ? await \$page->(\$scope, \$scope->{state}{worker}) : \"\$\$ \" . \$scope->{state}{worker}->slot;\n    await answer(\$send, \"\$text\\n\");\n};\n";
     $text =~ s/FOLDER/$ServerTest::folder/g;
     return $text;

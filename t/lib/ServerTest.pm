@@ -38,7 +38,7 @@ sub start_server {
 # Where it listens: ADDRESS of its first listener.
 sub url {
     my ($supervisor) = @_;
-    my ($name) = $supervisor->names;
+    my ($name)       = $supervisor->names;
     return $name =~ /\Aunix:/ ? $name : "http://$name/";
 }
 
@@ -61,7 +61,10 @@ sub contract {
         my ($pid, $slot) = ask($supervisor, '/') =~ /\A200 ([0-9]+) ([0-9]+)\n\z/;
         is($slot, $slot_of{ $pid // 0 }, 'a worker answers, and knows its slot');
         is($supervisor->finish, 0, 'exit code');
-        is([ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ], 'both have left');
+        is(
+            [ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ],
+            'both have left'
+        );
         ok($supervisor->is_gone, 'no process is left');
     };
     subtest 'a stop waits for what is under way, and takes nothing more' => sub {
@@ -79,7 +82,10 @@ sub contract {
         my $response = $slow->response;
         is([ @$response{qw(status body)} ], [ 200, "slow\n" ], 'it is answered');
         is($supervisor->exit_code, 0, 'exit code');
-        is([ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], ['exit 0'], 'the worker has left by itself');
+        is(
+            [ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], ['exit 0'],
+            'the worker has left by itself'
+        );
     };
     subtest 'requests are counted' => sub {
         my $supervisor = start_server($kind, $text, workers => 1, max_requests => 3, min_lifetime => 0);
@@ -98,9 +104,13 @@ sub contract {
         is([ map { answer_on($_, '/', 'Connection: close')->{status} } $clients[0] ], [200], 'one is answered');
         $supervisor->signal('TERM');
         $supervisor->wait_for('worker_draining') or return fail('draining');
-        is([ map { answer_on($_, '/', 'Connection: close')->{status} } @clients[ 1 .. 4 ] ], [ (200) x 4 ], 'all others, too');
+        is(
+            [ map { answer_on($_, '/', 'Connection: close')->{status} } @clients[ 1 .. 4 ] ], [ (200) x 4 ],
+            'all others, too'
+        );
         is($supervisor->exit_code, 0, 'exit code');
-    } if !$how{is_blocking};
+        }
+        if !$how{is_blocking};
     subtest 'on a unix socket' => sub {
         my $supervisor = start_server($kind, $text, listen => ["unix:$folder/$kind.sock"]);
         $supervisor->wait_for('worker_ready') or return fail('ready');

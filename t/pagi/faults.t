@@ -22,16 +22,26 @@ sub read_file {
     return readline($file) // '';
 }
 
-sub is_there { my ($name) = @_; return wait_until(sub { -e "$folder/$name" }) }
+sub is_there {
+    my ($name) = @_;
+    return wait_until(sub { -e "$folder/$name" });
+}
 sub next_event { my ($supervisor, $name) = @_; return $supervisor->wait_for($name) || {} }
 
-sub exits { return map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $_[0]->events }
+sub exits {
+    return map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $_[0]->events;
+}
 
 subtest 'TERM during lifespan.startup (U1)' => sub {
-    my $supervisor = start_server('PAGI', app(
-        startup  => q(note('u1-starting'); await until_there('u1-go'); note('u1-started'); return),
-        shutdown => q(note('u1-ended'); return),
-    ), workers => 1, @quiet);
+    my $supervisor = start_server(
+        'PAGI',
+        app(
+            startup  => q(note('u1-starting'); await until_there('u1-go'); note('u1-started'); return),
+            shutdown => q(note('u1-ended'); return),
+        ),
+        workers => 1,
+        @quiet
+    );
     ok(is_there('u1-starting'), 'it is starting');
     $supervisor->signal('TERM');
     next_event($supervisor, 'worker_draining');
@@ -52,19 +62,32 @@ subtest 'the supervisor is killed (U3)' => sub {
 
 subtest 'no descriptor is left (U5)' => sub {
     skip_all 'limits cannot be set here' if !can_limit();
-    my $supervisor = start_server('PAGI', app(
-        before => q(my @files;),
-        pages  => {
-            '/fill' => q(while (open my $file, '<', '/dev/null') { push @files, $file } return scalar @files),
-            '/free' => q(@files = (); return 'free'),
-        },
-    ), workers => 1, stderr => "$folder/stderr", before => sub { set_limit(RLIMIT_NOFILE, 64) }, @quiet);
+    my $supervisor = start_server(
+        'PAGI',
+        app(
+            before => q(my @files;),
+            pages  => {
+                '/fill' => q(while (open my $file, '<', '/dev/null') { push @files, $file } return scalar @files),
+                '/free' => q(@files = (); return 'free'),
+            },
+        ),
+        workers => 1,
+        stderr  => "$folder/stderr",
+        before  => sub { set_limit(RLIMIT_NOFILE, 64) },
+        @quiet
+    );
     my $pid  = next_event($supervisor, 'worker_ready')->{pid};
     my $held = client($supervisor);
     is(answer_on($held, '/fill')->{status}, 200, 'the table is full');
     my $waiting = client($supervisor);
     $waiting->get('/', 'Connection: close');
-    ok(wait_until(sub { my $text = read_file("$folder/stderr"); $text =~ /accept \(pid $pid\): Too many open files; trying again/ }), 'which is said');
+    ok(
+        wait_until(sub {
+            my $text = read_file("$folder/stderr");
+            $text =~ /accept \(pid $pid\): Too many open files; trying again/;
+        }),
+        'which is said'
+    );
     is(answer_on($held, '/free')->{body}, "free\n", 'the connection that is there goes on');
     is($waiting->response->{body}, "$pid 0\n", 'the one that waited is accepted then');
     is([ read_file("$folder/stderr") =~ /(accept)/g ], ['accept'], 'said once');
@@ -73,9 +96,16 @@ subtest 'no descriptor is left (U5)' => sub {
 };
 
 subtest 'a failed start (U6, and a slot lost for ever)' => sub {
-    my $supervisor = start_server('PAGI', app(
-        startup => q(return 'no database' if !there('u6-go'); return),
-    ), workers => 1, respawn_delay => 0.05, crash_limit => 0, @quiet);
+    my $supervisor = start_server(
+        'PAGI',
+        app(
+            startup => q(return 'no database' if !there('u6-go'); return),
+        ),
+        workers       => 1,
+        respawn_delay => 0.05,
+        crash_limit   => 0,
+        @quiet
+    );
     my @starts = $supervisor->wait_for_count(worker_exited => 3);
     like($starts[-1]{reason}, qr/lifespan startup failed: no database/, 'why is told');
     ok((grep { $_->{event} eq 'backoff' } $supervisor->events), 'there are pauses');
@@ -85,32 +115,40 @@ subtest 'a failed start (U6, and a slot lost for ever)' => sub {
 };
 
 subtest 'a reload (U7)' => sub {
-    my $supervisor = start_server('PAGI', app(startup => q(await IO::Async::Loop->new->delay_future(after => 0.2); return)), @quiet);
+    my $supervisor =
+        start_server('PAGI', app(startup => q(await IO::Async::Loop->new->delay_future(after => 0.2); return)), @quiet);
     $supervisor->wait_for_count(worker_ready => 2);
     $supervisor->signal('HUP');
     my %count;
     until ($count{over}) {
         $count{ ask($supervisor, '/') =~ /\A200 / ? 'good' : 'bad' }++;
         $supervisor->_read(0.001);
-        $count{over} = 4 == grep { $_->{event} eq 'worker_exited' || $_->{event} eq 'worker_ready' && $_->{generation} == 2 } $supervisor->events;
+        $count{over} =
+            4 == grep { $_->{event} eq 'worker_exited' || $_->{event} eq 'worker_ready' && $_->{generation} == 2 }
+            $supervisor->events;
     }
     is([ $count{bad}, $count{good} > 3 ], [ undef, T() ], 'somebody answers at every moment');
-    my ($least) = sort { $a <=> $b } map { $_->{ready} } grep { $_->{event} =~ /ready|draining/ && $_->{generation} == 2 } $supervisor->events;
+    my ($least) = sort { $a <=> $b }
+        map { $_->{ready} } grep { $_->{event} =~ /ready|draining/ && $_->{generation} == 2 } $supervisor->events;
     is($least, 2, 'never fewer than all are ready');
     is($supervisor->finish, 0, 'exit code');
 };
 
 subtest 'a start that takes longer than heartbeat_timeout (U10)' => sub {
-    my $supervisor = start_server('PAGI', app(startup => q(await IO::Async::Loop->new->delay_future(after => 1); return)),
-        workers => 1, heartbeat_timeout => 0.2, @quiet);
+    my $supervisor = start_server(
+        'PAGI', app(startup => q(await IO::Async::Loop->new->delay_future(after => 1); return)),
+        workers => 1, heartbeat_timeout => 0.2, @quiet
+    );
     ok($supervisor->wait_for('worker_ready'), 'ready');
     is([ exits($supervisor) ], [], 'nobody was killed');
     is($supervisor->finish, 0, 'exit code');
 };
 
 subtest 'a hang' => sub {
-    my $supervisor = start_server('PAGI', app(pages => { '/hang' => qq(\n#line 123 "hanging.pl"\n1 while 1;) }),
-        workers => 1, heartbeat_timeout => 0.5, @quiet);
+    my $supervisor = start_server(
+        'PAGI', app(pages => { '/hang' => qq(\n#line 123 "hanging.pl"\n1 while 1;) }),
+        workers => 1, heartbeat_timeout => 0.5, @quiet
+    );
     $supervisor->wait_for('worker_ready');
     client($supervisor)->get('/hang');
     my $stuck = next_event($supervisor, 'worker_stuck');
@@ -136,9 +174,16 @@ subtest 'slots and random numbers (U11)' => sub {
 
 subtest 'the loop (U13)' => sub {
     require IO::Async::Loop;
-    for my $class (grep { SupervisorTest::_is_installed(s{::}{/}gr . '.pm') } map { "IO::Async::Loop::$_" } qw(Select Poll Epoll Libev Libevent)) {
-        my $loop_of = sub { (my $file = "$class.pm") =~ s{::}{/}g; require $file; $class->new };
-        my $supervisor = start_server('PAGI', app(pages => { '/loop' => q(ref $worker->loop) }), workers => 1, loop_of => $loop_of, @quiet);
+    for my $class (
+        grep { SupervisorTest::_is_installed(s{::}{/}gr . '.pm') }
+        map  { "IO::Async::Loop::$_" } qw(Select Poll Epoll Libev Libevent)
+        )
+    {
+        my $loop_of    = sub { (my $file = "$class.pm") =~ s{::}{/}g; require $file; $class->new };
+        my $supervisor = start_server(
+            'PAGI', app(pages => { '/loop' => q(ref $worker->loop) }), workers => 1, loop_of => $loop_of,
+            @quiet
+        );
         $supervisor->wait_for('worker_ready');
         is(ask($supervisor, '/loop'), "200 $class\n", $class);
         is($supervisor->finish, 0, 'exit code');

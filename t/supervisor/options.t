@@ -31,10 +31,10 @@ my %default = (
     listen => [], startup_timeout     => 60, heartbeat_timeout       => 30, graceful_timeout => 30, max_requests => 0,
     max_requests_jitter => 0, max_rss => 0, max_lifetime             => 0, min_lifetime => 10, max_unavailable   => 1,
     respawn_delay       => 0.1, respawn_delay_max => 30, crash_limit => 5, crash_window => 10, start_method => 'fork',
-    spawn_fallback      => 1, reuseport           => 0, backlog      => 1024,
+    spawn_fallback      => 1, reuseport           => 0, backlog      => 1024, server_options => {},
 );
 my @none =
-    qw(status_file pid_file trace_file name user group worker loop on_worker_started on_worker_ready on_worker_exited
+    qw(status_file pid_file trace_file name user group server worker loop on_worker_started on_worker_ready on_worker_exited
     on_worker_stuck on_event);
 
 checked(listen => [ '127.0.0.1:0', 'unix:/a' ]);    # loads what it needs
@@ -109,15 +109,17 @@ subtest 'what is not' => sub {
             map { [ max_rss => $_ => qr/accepted is a number of bytes such as 512M/ ] } '-1', '1.5', '512MM', '1P', '',
             'x'
         ),
-        [ spawn_fallback => 2        => qr/accepted is 1 or 0/ ],
-        [ spawn_fallback => []       => qr/accepted is 1 or 0/ ],
-        [ start_method   => 'thread' => qr/accepted is 'fork' or 'spawn'/ ],
-        [ backlog        => 0        => qr/from 1 to 65535/ ],
-        [ backlog        => 65_536   => qr/from 1 to 65535/ ],
-        [ name           => ''       => qr/up to 64 characters/ ],
-        [ name           => 'x' x 65 => qr/up to 64 characters/ ],
-        [ name           => "a\nb"   => qr/'a\?b'.*on one line/ ],
-        [ pid_file       => ''       => qr/path of a file/ ],
+        [ spawn_fallback => 2 => qr/accepted is 1 or 0/ ],
+        (map { [ server_options => $_ => qr/accepted is name=value/ ] } 'timeout', '', ['a b=c'], '=1'),
+        [ server_options => { a => 1 } => qr/argument 'server_options' is given, but no 'server'/ ],
+        [ spawn_fallback => []         => qr/accepted is 1 or 0/ ],
+        [ start_method   => 'thread'   => qr/accepted is 'fork' or 'spawn'/ ],
+        [ backlog        => 0          => qr/from 1 to 65535/ ],
+        [ backlog        => 65_536     => qr/from 1 to 65535/ ],
+        [ name           => ''         => qr/up to 64 characters/ ],
+        [ name           => 'x' x 65   => qr/up to 64 characters/ ],
+        [ name           => "a\nb"     => qr/'a\?b'.*on one line/ ],
+        [ pid_file       => ''         => qr/path of a file/ ],
         [
             listen => 'nonsense' =>
                 qr/argument 'listen': 'nonsense' is not an address to listen on: the port is missing/
@@ -164,10 +166,24 @@ subtest 'options together' => sub {
     );
     refused(
         sub {
+            $check->(worker => sub { }, server => 'PAGI');
+        },
+        qr/\Aargument 'server': a server serves an 'app'/,
+        'a server without an app'
+    );
+    refused(
+        sub {
             $check->(worker => sub { }, start_method => 'spawn');
         },
         qr/give 'app'/,
         'spawn without app'
+    );
+    refused(
+        sub {
+            $check->(worker => sub { }, server => 'PAGI');
+        },
+        qr/\Aargument 'server': a server serves an 'app'/,
+        'a server without an app'
     );
     refused(
         sub {
@@ -206,7 +222,7 @@ subtest 'variables' => sub {
     my %value = (
         count  => [ 2     => 2 ], seconds    => [ '20s' => 20 ], bytes    => [ '1G' => 2**30 ], flag => [ 'yes' => 1 ],
         choice => [ spawn => 'spawn' ], text => [ text  => 'text' ], path => [ '/a' => '/a' ],
-        list   => [ ':80, unix:/a' => [ ':80', 'unix:/a' ] ]
+        list   => [ ':80, unix:/a' => [ ':80', 'unix:/a' ] ], pairs => [ 'a=1, b=' => { a => 1, b => '' } ],
     );
     for my $option (EventLoop::Fork::Supervisor::Options::table()) {
         my ($name, $kind) = @$option{qw(name kind)};

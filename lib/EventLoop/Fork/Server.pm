@@ -21,12 +21,14 @@ sub find {
     my ($name)  = @_;
     my $class   = $name =~ /::/ ? $name : __PACKAGE__ . "::$name";
     my $problem = _load($class);
-    refuse($name, "there is no server '$name'; there are " . join(', ', @KINDS) . ', and classes of your own') if $problem && $problem eq 'missing';
-    refuse($name, "server '$name': $problem") if $problem;
+    refuse($name, "there is no server '$name'; there are " . join(', ', @KINDS) . ', and classes of your own')
+        if $problem && $problem eq 'missing';
+    refuse($name, "server '$name': $problem")             if $problem;
     refuse($name, "$class is no EventLoop::Fork::Server") if !$class->isa(__PACKAGE__);
     for my $module ($class->needs) {
         $problem = _load($module) or next;
-        refuse($name, "server '$name' needs $module, which " . ($problem eq 'missing' ? 'is not installed' : "does not load: $problem"));
+        refuse($name, "server '$name' needs $module, which "
+                . ($problem eq 'missing' ? 'is not installed' : "does not load: $problem"));
     }
     return $class;
 }
@@ -65,7 +67,10 @@ sub check {
     my ($class, %options) = @_;
     my %taken = $class->taken;
     for my $name (sort grep { exists $taken{$_} } keys %options) {
-        refuse($options{$name}, "server_options: '$name' is not for the server; the supervisor's option '$taken{$name}' takes its place");
+        refuse(
+            $options{$name},
+            "server_options: '$name' is not for the server; the supervisor's option '$taken{$name}' takes its place"
+        );
     }
     return;
 }
@@ -128,13 +133,13 @@ PAGI::Server.
 
 Mojolicious, by Mojo::Server::Daemon.
 
-=item L<EventLoop::Fork::Server::NetAsyncHTTP>
+=item L<EventLoop::Fork::Server::Twiggy>
 
-PSGI apps by Net::Async::HTTP::Server.
+PSGI apps by Twiggy, on AnyEvent.
 
 =item L<EventLoop::Fork::Server::PSGI>
 
-PSGI apps by a Plack handler of your choice.
+PSGI apps by a Plack handler of your choice that answers one request at a time.
 
 =back
 
@@ -200,7 +205,23 @@ Names of its own options, each with the name of the supervisor's option that tak
 
     my $class = EventLoop::Fork::Server::find('PAGI');
 
+Throws an L<EventLoop::Fork::Error> if there is no such server, or what it needs is not installed.
+
 =head2 kinds
+
+The names of those that are here.
+
+=head2 refuse
+
+    EventLoop::Fork::Server::refuse($value, 'why');
+
+Throws C<EVF_EINVAL>, as the supervisor does for an option.
+
+=head2 refuse_options
+
+    EventLoop::Fork::Server::refuse_options(\%options, $exception);
+
+The same, in the words of an exception.
 
 =head1 SEE ALSO
 

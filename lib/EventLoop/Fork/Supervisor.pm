@@ -38,7 +38,7 @@ sub new {
     EventLoop::Fork::Supervisor::Listener->parse($_) for @{ $options->{listen} };
     EventLoop::Fork::Supervisor::App::check($options->{app}) if defined $options->{app};
     my $server = defined $options->{server} ? _find_server($options) : undef;
-    my $self = bless {
+    my $self   = bless {
         options   => $options,
         server    => $server,
         listeners => [],
@@ -432,13 +432,19 @@ file returns the code, or an object with a method C<worker>; a module has a func
 loaded in the worker, so a reload takes what is on the disk then, unless the program has loaded it itself before (and
 C<start_method> is C<fork>).
 
+=item C<server>, C<server_options>
+
+What serves the C<app>, where that is an app of a web framework: C<PAGI>, C<Mojo>, C<Twiggy>, C<PSGI>, or the name of a class
+of your own. Its own options, a reference to a hash. See L<EventLoop::Fork::Server>.
+
 =item C<workers>
 
 How many. C<auto>, the default, is the number of processors that this process may use.
 
 =item C<loop>
 
-A loop of any kind that L<EventLoop::Fork::Adapter> knows. The default is a new L<EventLoop::Fork::Loop>. Workers get a
+A loop of any kind that L<EventLoop::Fork::Adapter> knows. The default is a new L<EventLoop::Fork::Loop>, or what the
+C<server> runs on. Workers get a
 fresh one of the same kind.
 
 =item C<listen>

@@ -351,6 +351,10 @@ C<on_stop> ends at once. One whose C<on_stop> throws says so, and ends with exit
 
 It comes through the loop of C<loop>: a worker that runs another one asks C<stopping> there.
 
+=head2 graceful_timeout
+
+Seconds from the request to stop to the kill.
+
 =head2 stopping
 
 True when it is to stop. Also for code without a loop: between two blocking calls ask this.

@@ -53,7 +53,10 @@ sub _read {
     my @rest = @arguments > @mine ? @arguments[ @mine + 1 .. $#arguments ] : ();
     my %given;
     my $own = $self->options(
-        [ 'I=s@', 'loop=s', 'backend=s', 'method=s', keys %SERVERS, EventLoop::Fork::Supervisor::Options::getopt_spec(\%given) ],
+        [
+            'I=s@', 'loop=s', 'backend=s', 'method=s', keys %SERVERS,
+            EventLoop::Fork::Supervisor::Options::getopt_spec(\%given)
+        ],
         @mine
     );
     my @apps = @{ $own->{''} };
@@ -61,9 +64,10 @@ sub _read {
     $self->refuse('which app? evfork run [options] app.pl|Module') if !@apps && !length($ENV{EVENTLOOP_FORK_APP} // '');
     $self->refuse("unexpected argument '$apps[1]'; what is for the app comes after --") if @apps > 1;
     $given{app} = $apps[0]                                                              if @apps;
-    my @servers = ((defined $given{server} ? $given{server} : ()), map { $SERVERS{$_} } grep { $own->{$_} } sort keys %SERVERS);
+    my @servers =
+        ((defined $given{server} ? $given{server} : ()), map { $SERVERS{$_} } grep { $own->{$_} } sort keys %SERVERS);
     $self->refuse('which server? ' . join ' or ', @servers) if @servers > 1;
-    $given{server} = $servers[0]                             if @servers;
+    $given{server} = $servers[0]                            if @servers;
     return (\%given, $own, \@rest);
 }
 

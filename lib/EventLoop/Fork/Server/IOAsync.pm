@@ -27,8 +27,10 @@ sub default_loop {
 sub check_loop {
     my ($class, $loop) = @_;
     return if blessed $loop && $loop->isa('IO::Async::Loop');
-    return EventLoop::Fork::Server::refuse($loop,
-        "$class runs on loops of IO::Async, not on " . (ref $loop || "'$loop'"));
+    return EventLoop::Fork::Server::refuse(
+        $loop,
+        "$class runs on loops of IO::Async, not on " . (ref $loop || "'$loop'")
+    );
 }
 
 # One for each listening socket of the worker; the code gets the listener, the stream and the number of the socket.

@@ -28,8 +28,10 @@ sub default_loop { return Mojo::IOLoop->singleton }
 sub check_loop {
     my ($class, $loop) = @_;
     return if blessed $loop && $loop->isa('Mojo::IOLoop');
-    return EventLoop::Fork::Server::refuse($loop,
-        'Mojolicious runs on a Mojo::IOLoop, not on ' . (ref $loop || "'$loop'"));
+    return EventLoop::Fork::Server::refuse(
+        $loop,
+        'Mojolicious runs on a Mojo::IOLoop, not on ' . (ref $loop || "'$loop'")
+    );
 }
 
 # By Mojo's own loader: a script of Mojolicious::Lite starts a server where it is not loaded so.
@@ -43,8 +45,8 @@ sub load_app {
 
 sub worker {
     my ($self, $worker) = @_;
-    my $loop   = $worker->loop;
-    my $app    = $self->{app};
+    my $loop = $worker->loop;
+    my $app  = $self->{app};
     $app->helper(worker => sub { $worker }) if $app->can('helper') && !$app->renderer->get_helper('worker');
     my $daemon = Mojo::Server::Daemon->new(
         silent => 1,

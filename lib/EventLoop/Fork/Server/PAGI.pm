@@ -39,9 +39,15 @@ sub check {
     my ($class, %options) = @_;
     $class->SUPER::check(%options);
     my @missing = grep { !PAGI::Server->can($_) } @NEEDED;
-    EventLoop::Fork::Server::refuse(PAGI::Server->VERSION, "PAGI::Server @{[ PAGI::Server->VERSION ]} lacks @missing; EventLoop::Fork needs a newer version for it") if @missing;
+    EventLoop::Fork::Server::refuse(
+        PAGI::Server->VERSION,
+        "PAGI::Server @{[ PAGI::Server->VERSION ]} lacks @missing; EventLoop::Fork needs a newer version for it"
+    ) if @missing;
     local $@;
-    eval { PAGI::Server->new(app => sub { }, %options); 1 }
+    eval {
+        PAGI::Server->new(app => sub { }, %options);
+        1;
+    }
         or EventLoop::Fork::Server::refuse_options(\%options, $@);
     return;
 }
@@ -50,8 +56,8 @@ sub check {
 sub load_app {
     my ($class, $app) = @_;
     my $got = $class->SUPER::load_app($app);
-    return $got if ref $got eq 'CODE' || blessed $got && $got->isa('EventLoop::Fork::Server');
-    $got = $got->new if !ref $got && $got->can('new');
+    return $got         if ref $got eq 'CODE' || blessed $got && $got->isa('EventLoop::Fork::Server');
+    $got = $got->new    if !ref $got && $got->can('new');
     return $got->to_app if $got->can('to_app');
     die "'$app' gives neither code nor what has a method 'to_app'\n";
 }
@@ -70,7 +76,7 @@ sub worker {
     my $started = $loop->await($server->_run_lifespan_startup)->get;
     die 'lifespan startup failed' . (length($started->{message} // '') ? ": $started->{message}" : '') . "\n"
         if !$started->{success};
-    $server->{running} = 1;                                 # a shutdown does nothing before that
+    $server->{running} = 1;    # a shutdown does nothing before that
     if (!$worker->stopping) {
         @listeners = $self->listeners($worker, sub { _connect($server, $ssl, @_[ 1, 2 ]) });
         $server->add_child($_) for @listeners;
@@ -94,8 +100,8 @@ sub _drain {
         my $is_over = $loop->time >= $deadline || $loop->time >= $linger && !$self->{in_flight};
         return $loop->watch_time(after => LOOK, code => $look) if !$is_over && _has_streams($server);
         undef $look;
-        $self->{end} = $server->shutdown->on_fail(sub { print {*STDERR} "PAGI::Server: $_[0]\n" })
-            ->on_ready(sub { $loop->stop });
+        $self->{end} =
+            $server->shutdown->on_fail(sub { print {*STDERR} "PAGI::Server: $_[0]\n" })->on_ready(sub { $loop->stop });
     };
     return $look->();
 }
@@ -121,7 +127,7 @@ sub _server {
 sub _specification {
     my ($socket) = @_;
     return { socket => $socket->hostpath } if $socket->can('hostpath');
-    return { host => $socket->sockhost, port => $socket->sockport };
+    return { host   => $socket->sockhost, port => $socket->sockport };
 }
 
 # A request lasts from the call of the app to the end of its future. Those that stay open are not waited for.
@@ -138,7 +144,7 @@ sub _counted {
         my $is_http = $scope->{type} eq 'http';
         $self->{in_flight} += $is_http;
         $worker->request_started;
-        my $done = sub { $self->{in_flight} -= $is_http; $worker->request_done };
+        my $done   = sub { $self->{in_flight} -= $is_http; $worker->request_done };
         my $future = eval { $app->($scope, $receive, $is_http ? $self->_last_answer($send) : $send) };
         my $error  = $@;
         return $future->on_ready($done) if blessed $future && $future->can('on_ready');
@@ -153,7 +159,10 @@ sub _last_answer {
     my ($self, $send) = @_;
     return sub {
         my ($event, @rest) = @_;
-        $event = { %$event, headers => [ (grep { lc $_->[0] ne 'connection' } @{ $event->{headers} || [] }), [ 'connection', 'close' ] ] }
+        $event = {
+            %$event,
+            headers => [ (grep { lc $_->[0] ne 'connection' } @{ $event->{headers} || [] }), [ 'connection', 'close' ] ]
+            }
             if $self->{is_leaving} && ($event->{type} // '') eq 'http.response.start';
         return $send->($event, @rest);
     };
@@ -166,9 +175,7 @@ sub _connect {
     return $server->_on_connection($stream, $specification) if !$ssl || $specification->{type} ne 'tcp';
     $server->adopt_future(
         $server->loop->SSL_upgrade(handle => $stream, SSL_server => 1, SSL_reuse_ctx => $ssl->{SSL_reuse_ctx})
-            ->on_done(sub { $server->_on_connection($stream, $specification) })
-            ->else_done
-    );
+            ->on_done(sub { $server->_on_connection($stream, $specification) })->else_done);
     return;
 }
 

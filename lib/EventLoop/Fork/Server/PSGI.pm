@@ -37,7 +37,10 @@ sub load_app {
     my ($class, $app) = @_;
     return Plack::Util::load_psgi($app) if EventLoop::Fork::Supervisor::App::is_file($app);
     my $module = $class->SUPER::load_app($app);
-    return $module->can('to_app') ? $module->to_app : $module->can('new') ? $module->new->to_app : die "module $app has no to_app\n";
+    return
+          $module->can('to_app') ? $module->to_app
+        : $module->can('new')    ? $module->new->to_app
+        :                          die "module $app has no to_app\n";
 }
 
 sub worker {
@@ -64,8 +67,8 @@ sub counted {
     my $app = $self->{app};
     return sub {
         my ($env) = @_;
-        $env->{'psgi.multiprocess'}     = 1;
-        $env->{'eventloop_fork.worker'} = $worker;
+        $env->{'psgi.multiprocess'}      = 1;
+        $env->{'eventloop_fork.worker'}  = $worker;
         $env->{'eventloop_fork.request'} = EventLoop::Fork::Server::PSGI::Request->new($worker);
         return $app->($env);
     };

@@ -24,15 +24,18 @@ sub default_loop { return 'AnyEvent' }
 sub check_loop {
     my ($class, $loop) = @_;
     return if !ref $loop && $loop =~ /\A(?:AnyEvent|EV)\z/;
-    return EventLoop::Fork::Server::refuse($loop,
-        'Twiggy runs on AnyEvent, not on ' . (ref $loop || "'$loop'"));
+    return EventLoop::Fork::Server::refuse(
+        $loop,
+        'Twiggy runs on AnyEvent, not on ' . (ref $loop || "'$loop'")
+    );
 }
 
 sub worker {
     my ($self, $worker) = @_;
     $worker->loop;
     require EventLoop::Fork::Server::Twiggy::Listening;
-    my $server = EventLoop::Fork::Server::Twiggy::Listening->new(%{ $self->{options} }, sockets => [ $worker->listeners ]);
+    my $server =
+        EventLoop::Fork::Server::Twiggy::Listening->new(%{ $self->{options} }, sockets => [ $worker->listeners ]);
     $worker->on_stop(sub { $server->leave });
     $server->register_service($self->counted($worker));
     $worker->ready;

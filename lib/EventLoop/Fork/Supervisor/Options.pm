@@ -33,8 +33,8 @@ my @TABLE = (
         meta   => 'ADDRESS', short => 'l'
     ],
     [ app                 => 'text', undef, 'what each worker runs: a module, or a file' ],
-    [ server              => 'text', undef, 'what serves the app: PAGI, Mojo, NetAsyncHTTP, PSGI, or a module' ],
-    [ server_options      => 'pairs', {}, 'name=value for that; may be repeated', meta => 'NAME=VALUE' ],
+    [ server              => 'text', undef, 'what serves the app: PAGI, Mojo, Twiggy, PSGI, or a module of your own' ],
+    [ server_options      => 'pairs', {}, 'an option of that server; may be repeated', meta  => 'NAME=VALUE' ],
     [ startup_timeout     => 'seconds', 60, 'time for a worker to become ready', zero        => 'off' ],
     [ heartbeat_timeout   => 'seconds', 30, 'longest silence of a busy worker', zero         => 'off' ],
     [ graceful_timeout    => 'seconds', 30, 'time for a worker to finish what it does', zero => 'killed at once' ],
@@ -133,7 +133,11 @@ sub _check {
 sub _default {
     my ($option) = @_;
     my $default = $option->{default};
-    return defined $option->{word} ? _count($option, $default) : !ref $default ? $default : ref $default eq 'HASH' ? {%$default} : [@$default];
+    return
+          defined $option->{word} ? _count($option, $default)
+        : !ref $default           ? $default
+        : ref $default eq 'HASH'  ? {%$default}
+        :                           [@$default];
 }
 
 # The value that counts, and where it came from in words; nothing if there is none.
@@ -145,7 +149,10 @@ sub _source {
     for my $variable (grep { defined } $option->{variable}, $option->{name} eq 'workers' ? 'WEB_CONCURRENCY' : ()) {
         my $text = $ENV{$variable};
         next if !defined $text || $text eq '';
-        return ($option->{kind} =~ /\A(?:list|pairs)\z/ ? [ grep { length } split /[\s,]+/, $text ] : $text, "variable $variable");
+        return (
+            $option->{kind} =~ /\A(?:list|pairs)\z/ ? [ grep { length } split /[\s,]+/, $text ] : $text,
+            "variable $variable"
+        );
     }
     return;
 }
@@ -332,7 +339,7 @@ sub _check_together {
         "$from->{server}: a server serves an 'app', a module or a file; give that instead of 'worker'"
     );
     %{ $options->{server_options} } && !defined $options->{server} && ($from->{server_options} // '') !~ /\Avariable /
-        and _fail($operation, undef, "$from->{server_options} is given, but no 'server'");
+        and _fail($operation, $options->{server_options}, "$from->{server_options} is given, but no 'server'");
     $options->{start_method} eq 'spawn' && !defined $options->{app} and _fail(
         $operation, 'spawn',
         "$from->{start_method} is 'spawn', a new perl for each worker, and that cannot have a code reference; "
@@ -420,9 +427,9 @@ sub getopt_spec {
         my $words = substr $option->{switch}, 2;
         $words .= "|$option->{short}" if defined $option->{short};
         push @spec,
-              $option->{kind} eq 'flag' ? ("$words!" => sub { $given->{$name} = $_[1] ? 1 : 0 })
+              $option->{kind} eq 'flag'               ? ("$words!" => sub { $given->{$name} = $_[1] ? 1 : 0 })
             : $option->{kind} =~ /\A(?:list|pairs)\z/ ? ("$words=s" => sub { push @{ $given->{$name} }, "$_[1]" })
-            :                             ("$words=s" => sub { $given->{$name} = "$_[1]" });
+            :                                           ("$words=s" => sub { $given->{$name} = "$_[1]" });
     }
     return @spec;
 }

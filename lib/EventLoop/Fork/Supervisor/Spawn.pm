@@ -62,8 +62,10 @@ sub _given {
         inc        => [ grep { !ref } @INC ],
         supervisor => $supervisor->{pid},
         (map { $_ => $handle->{$_} } qw(berth slot generation)),
-        options =>
-            { map { $_ => $options->{$_} } grep { defined $options->{$_} && ref $options->{$_} =~ /\A(?:HASH)?\z/ } keys %$options },
+        options => {
+            map  { $_ => $options->{$_} }
+            grep { defined $options->{$_} && ref $options->{$_} =~ /\A(?:HASH)?\z/ } keys %$options
+        },
         loop      => { adapter => ref $adapter, %{ $adapter->loop_kind } },
         listeners => [ map { $_->_given } @{ $supervisor->{listeners} } ],
     };

@@ -31,13 +31,16 @@ sub _accept_on {
     my $is_tcp = sockaddr_family(getsockname $socket) != AF_UNIX;
     my ($host, $port) = $is_tcp ? ($socket->sockhost, $socket->sockport) : ('unix/', $socket->hostpath);
     my $take    = $self->_accept_handler($app, $is_tcp, \$host, \$port);
-    my $watcher = { };
+    my $watcher = {};
     $watcher->{start} = sub {
         $watcher->{io} = AE::io $socket, 0, sub {
             while ($watcher->{io} and my $peer = accept my $connection, $socket) {
                 AnyEvent::Util::fh_nonblocking($connection, 1);
                 my ($peer_port, $peer_host) = $is_tcp ? AnyEvent::Socket::unpack_sockaddr($peer) : ('', 'unix/');
-                $take->($connection, ref $peer_host ? $peer_host : AnyEvent::Socket::format_address($peer_host), $peer_port);
+                $take->(
+                    $connection, ref $peer_host ? $peer_host : AnyEvent::Socket::format_address($peer_host),
+                    $peer_port
+                );
             }
             _pause($watcher) if $IS_FULL{ $! + 0 };
         };
