@@ -226,6 +226,16 @@ PERL
             print scalar(readline $reader) eq scalar(readline $reader) ? 'same' : 'different', "\n";
 PERL
     },
+    'who watches a handle does not wait in it' => {
+        wrong    => qr/^blocking/,
+        expected => "not blocking\n",
+        on       => qr/Glib|Mojo/,
+        program  => <<'PERL',
+            pipe my $reader, my $writer or die;
+            $loop->watch_io(handle => $reader, on_read_ready => sub { });
+            print $reader->blocking ? 'blocking' : 'not blocking', "\n";
+PERL
+    },
     'a child can be ended by a watched signal' => {
         wrong    => qr/^lives/,
         expected => "signal 15\n",

@@ -34,6 +34,7 @@ my %MAKERS = (
         } qw(watch_process watch_child)
     ),
     (map { $_ => \&_unwatcher } qw(unwatch_process unwatch_child)),
+    watch_io => \&_io_watcher,
 );
 
 # ---- Into the classes -----------------------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ sub _replace_in {
     no warnings 'redefine';
     for my $name (keys %MAKERS) {
         # In the base class these call the others; in one for an old IO::Async they do the work.
-        next if $package eq 'IO::Async::Loop' && $name =~ /_child\z/;
+        next if $package eq 'IO::Async::Loop' && $name =~ /_(?:child|io)\z/;
         my $glob = ${"${package}::"}{$name};
         next unless defined $glob && ref \$glob eq 'GLOB' && defined *{$glob}{CODE};
         *{"${package}::$name"} = $MAKERS{$name}->(*{$glob}{CODE});
@@ -111,6 +112,20 @@ sub _reason {
     my $reason = blessed $error && $error->can('message') ? $error->message : $error;
     $reason =~ s/\Acannot fork: //;
     return $reason;
+}
+
+# ---- Handles --------------------------------------------------------------------------------------------------------
+
+# IO::Async's own watch_io makes a handle non-blocking. Classes that have one of their own do not, and of several workers
+# that a connection wakes, all but one would wait in accept.
+sub _io_watcher {
+    my ($original) = @_;
+    return sub {
+        my ($self, %params) = @_;
+        my $handle = $params{handle};
+        $handle->blocking(0) if blessed $handle && $handle->can('blocking') && $handle->blocking;
+        goto &$original;
+    };
 }
 
 # ---- Processes ------------------------------------------------------------------------------------------------------
@@ -250,7 +265,7 @@ EventLoop::Fork::IOAsync - IO::Async's fork and process watches, through EventLo
 
 =head1 DESCRIPTION
 
-Replaces C<fork>, C<watch_process> and C<watch_child>, and what ends a watch, in L<IO::Async::Loop> and in every class
+Replaces C<fork>, C<watch_process> and C<watch_child>, what ends a watch, and C<watch_io> where a class has its own, in L<IO::Async::Loop> and in every class
 that has its own: those that are loaded and those that come later, for the loops that there are and for new ones. What
 uses them (L<IO::Async::Process>, L<IO::Async::Function>, ...) is served, too. A program gets
 
@@ -267,6 +282,11 @@ the output of the child, which IO::Async loses when it is buffered, and a report
 =item *
 
 hooks (C<at_fork>) and guards;
+
+=item *
+
+non-blocking handles: C<watch_io> of IO::Async makes them so, that of its loops on Glib and Mojo does not, and several workers
+that accept on one socket would wait for each other;
 
 =item *
 
