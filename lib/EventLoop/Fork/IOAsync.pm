@@ -11,6 +11,7 @@ our $VERSION = '0.001';
 use Carp                     qw(croak);
 use EventLoop::Fork          ();
 use EventLoop::Fork::Adapter ();
+use IO::Handle               ();
 use IO::Async::Loop          ();
 use IO::Async::Metrics '$METRICS';
 use Errno        ();
@@ -123,7 +124,7 @@ sub _io_watcher {
     return sub {
         my ($self, %params) = @_;
         my $handle = $params{handle};
-        $handle->blocking(0) if blessed $handle && $handle->can('blocking') && $handle->blocking;
+        $handle->blocking(0) if defined $handle && $handle->blocking;
         goto &$original;
     };
 }
