@@ -173,6 +173,10 @@ void glue_fork_forget_place(void); /* when the fork is over, in both */
 void glue_fork_keep_place(pTHX);
 const char *glue_fork_place(void); /* "FILE line N"; NULL in the first process */
 
+/* ---- glue_notify.c ------------------------------------------------------------------------------------------ */
+
+void glue_notify(pTHX_ SV *address, const char *text, AV *fds);
+
 /* ---- glue_spawn.c ------------------------------------------------------------------------------------------- */
 
 struct glue_spawn_options {

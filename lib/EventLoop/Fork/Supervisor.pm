@@ -16,6 +16,7 @@ use EventLoop::Fork::Scoreboard;
 use EventLoop::Fork::Supervisor::App;
 use EventLoop::Fork::Supervisor::Listener;
 use EventLoop::Fork::Supervisor::Log;
+use EventLoop::Fork::Supervisor::Notify;
 use EventLoop::Fork::Supervisor::Options;
 use EventLoop::Fork::Supervisor::PidFile;
 use EventLoop::Fork::Supervisor::Privileges;
@@ -145,7 +146,9 @@ sub _open {
     weaken(my $weak = $self);
     EventLoop::Fork::Supervisor::Signals::follow($self, $adapter, keys %SIGNALS);
     my $predecessor = $self->{predecessor} = EventLoop::Fork::Supervisor::Restart::Predecessor->take;
+    my $notify      = $self->{notify}      = EventLoop::Fork::Supervisor::Notify->new($self);
     $self->_bind;
+    $notify->begin         if $notify && !$predecessor;
     $self->_write_pid_file if defined $options->{pid_file};
     my $path = $predecessor ? $predecessor->pending($options->{status_file}) : $options->{status_file};
     $self->{board}  = EventLoop::Fork::Scoreboard->new(path => $path, rows => ROWS);
@@ -205,6 +208,7 @@ sub _bind {
             $options->{listen},
             backlog   => $options->{backlog},
             reuseport => $options->{reuseport},
+            on_unused => sub { $self->{notify}->forget($_[0]) if $self->{notify} && !$self->{predecessor} },
         )
     ];
     return unless defined $options->{user} || defined $options->{group};
@@ -248,10 +252,12 @@ sub _close {
     my ($self) = @_;
     my $adapter = $self->{adapter};
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
+    (delete $self->{notify})->close                  if $self->{notify};
     (delete $self->{life_hook})->cancel              if $self->{life_hook};
     $adapter->unwatch_io(delete $self->{bell_id})    if defined $self->{bell_id};
     delete $self->{shared}{board};
     delete @$self{qw(bell life_reader life_writer board machine trace)};
+
     for my $other (grep { defined } delete @$self{qw(restart predecessor)}) {
         $other->leave;
     }

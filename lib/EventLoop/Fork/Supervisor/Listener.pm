@@ -49,6 +49,7 @@ sub is_open      { return defined $_[0]{socket} }
 sub is_inherited { return !!$_[0]{is_inherited} }
 sub is_held      { return !!$_[0]{is_held} }
 sub fd_name      { return $_[0]{fd_name} }
+sub stored_name  { return $_[0]{stored_name} }
 sub host         { return $_[0]{host} }
 sub port         { return $_[0]{port} }
 sub path         { return $_[0]{path} }
@@ -344,6 +345,10 @@ The pieces of the address it is bound to: host in numbers and port, or path.
 =head2 fd_name
 
 What C<LISTEN_FDNAMES> calls it, if anything.
+
+=head2 stored_name
+
+The same, where that is a name that C<hand_over> gives.
 
 =head2 is_open
 

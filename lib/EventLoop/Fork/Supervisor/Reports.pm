@@ -60,6 +60,7 @@ sub _tell {
         $called += $self->_call($name, $event, $handle) if $options->{$name};
     }
     $self->{log}->event($event) unless $called;
+    $self->{notify}->notice($event) if $self->{notify};
     return;
 }
 

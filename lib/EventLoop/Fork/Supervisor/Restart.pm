@@ -74,6 +74,7 @@ sub _start {
                 channel   => $theirs,
                 words     => $self->{words},
                 variable  => VARIABLE,
+                notify    => $supervisor->{notify},
             );
         },
         on_exit => sub { $weak->_on_exit if $weak },
@@ -150,8 +151,13 @@ sub _on_taken {
     $self->{state} = 'done';
     my %is_taken = map { $_ => 1 } @paths;
     $_->release_file for grep { defined $_->path && $is_taken{ $_->path } } @{ $supervisor->{listeners} };
+    # The new one waits for its end when others are to hear of this first.
+    my $channel = delete $self->{channel};
+    $channel->unwatch;
     $self->_close;
     delete $supervisor->{restart};
+    my $farewell = sub { $channel->close };
+    $supervisor->{notify} ? $supervisor->{notify}->hand_over($self->pid, $farewell) : $farewell->();
     $self->_tell(restarted => pid => $self->pid);
     $supervisor->_feed('STOP', is_fast => 0) if !$supervisor->{is_asked_to_stop}++;
     return;

@@ -58,8 +58,13 @@ sub from_environment {
 sub _from_name {
     my ($name) = @_;
     return if !defined $name || $name eq '';
-    return (key => "$1 " . pack 'H*', $2) if $name =~ /\Aevf[.]([0-9]+)[.]((?:[0-9a-f]{2})+)\z/;
+    return (key => "$1 " . pack('H*', $2), stored_name => $name) if $name =~ /\Aevf[.]([0-9]+)[.]((?:[0-9a-f]{2})+)\z/;
     return (fd_name => $name);
+}
+
+sub name_for {
+    my ($listener) = @_;
+    return "evf.$listener->{ordinal}." . unpack 'H*', asked_for($listener);
 }
 
 sub asked_for {
@@ -76,7 +81,7 @@ sub hand_over {
         my $copy = $listener->socket && fcntl $listener->socket, F_DUPFD, $first_free;
         $copy or _fail($listener->spec, $listener->name . ' cannot be handed over: ' . ($! || 'closed'), 'EVF_EBADF');
         push @copies, $copy + 0;
-        push @names, "evf.$listener->{ordinal}." . unpack 'H*', asked_for($listener);
+        push @names, name_for($listener);
     }
     for my $index (0 .. $#copies) {
         my $number = FIRST + $index;

@@ -161,7 +161,13 @@ sub _look {
 sub _on_word {
     my ($self) = @_;
     $self->_read;
-    $self->_take_over if $self->{is_free} && $self->{is_ready};
+    if (!$self->{farewell}) {
+        $self->_take_over if $self->{is_free} && $self->{is_ready};
+    }
+    elsif ($self->{channel}->is_at_end) {
+        $self->leave;
+        $self->{farewell}->();
+    }
     return;
 }
 
@@ -218,7 +224,8 @@ sub _take_over {
     $_->claim_file for @taken;
     $self->{channel}->tell(taken => map { $_->path } @taken);
     delete $supervisor->{predecessor};
-    $self->leave;
+    if   ($supervisor->{notify}) { $supervisor->{notify}->begin_after($self) }
+    else                         { $self->leave }
     $supervisor->_tell({
         event      => 'taken_over',
         time       => Time::HiRes::time(),
@@ -226,6 +233,13 @@ sub _take_over {
         pid        => $self->pid,
     });
     return;
+}
+
+# The old one closes its end when it has told others who is in charge.
+sub on_farewell {
+    my ($self, $code) = @_;
+    $self->{farewell} = $code;
+    return $self->_on_word;
 }
 
 sub leave {
@@ -285,6 +299,10 @@ A file that the predecessor removes if this process is killed before.
 =head2 notice($event, $handle)
 
 An event of this supervisor: when all workers are ready, the place is taken; when one does not start, it is not.
+
+=head2 on_farewell($code)
+
+Runs the code when the predecessor has told who is in charge now.
 
 =head2 fail($reason)
 

@@ -82,7 +82,8 @@ sub _execute {
         defined POSIX::dup2(fileno $how{words}, 2) or die "cannot set STDERR: $!\n";
     }
     EventLoop::Fork::Supervisor::Listener->hand_over(@{ $how{listeners} });
-    $ENV{ $how{variable} } = join ':', $$, $$channel, $stderr, @file;    ## no critic (LocalizedPunctuationVars)
+    %ENV = (%ENV, $how{notify}->environment) if $how{notify};                    ## no critic (LocalizedPunctuationVars)
+    $ENV{ $how{variable} } = join ':', $$, $$channel, $stderr, @file;            ## no critic (LocalizedPunctuationVars)
     _close_others({ map { $_ => 1 } 0 .. $first_free - 1, $$channel, $stderr });
     _reset_signals();
     no warnings 'exec';
@@ -145,9 +146,10 @@ Why it cannot be started again, in words; nothing if it can.
         channel   => $socket,
         words     => $file,
         variable  => $name_of_the_variable,
+        notify    => $notify,
     );
 
 In a child that then is that program. C<words> is a file for what it says before it has found its predecessor, or
-C<undef>. What goes wrong is told through the channel.
+C<undef>; C<notify> the L<EventLoop::Fork::Supervisor::Notify>, where there is one. What goes wrong is told through the channel.
 
 =cut
