@@ -130,6 +130,7 @@ static const struct field header_fields[] = {
     HEADER_TIME(started),
     HEADER_TIME(started_epoch),
     HEADER_TIME(beat),
+    HEADER_TIME(due),
     HEADER(pool_state, FIELD_U32),
     HEADER(workers, FIELD_U32),
     HEADER(generation, FIELD_U32),

@@ -33,7 +33,7 @@ sub refused {
 subtest 'what is empty' => sub {
     my $board  = $class->new(rows => 2);
     my $header = $board->header;
-    is([ @$header{qw(version rows supervisor_pid)} ], [ 1, 2, $$ ], 'the header');
+    is([ @$header{qw(version rows supervisor_pid)} ], [ 2, 2, $$ ], 'the header');
     ok($header->{started} <= now() && $header->{started} > now() - 60, 'the monotonic time');
     ok($header->{started_epoch} <= time + 1 && $header->{started_epoch} > time - 60, 'the time of day');
     is($header->{starts}, [ (0) x 13 ], 'a number for each cause');
@@ -47,7 +47,7 @@ subtest 'what is empty' => sub {
 subtest 'what is set is read' => sub {
     my $board  = $class->new(rows => 2);
     my %header = (
-        supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, pool_state => 2, workers => 3,
+        supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, due => 2.5, pool_state => 2, workers => 3,
         generation     => 4, wanted_workers => 6, breaker_is_open => 1, exit_code => -1, starts   => [ 1 .. 13 ],
         info           => '{"name":"Ü€"}',
     );

@@ -27,7 +27,7 @@ enum { PAGE = 4096, CACHE_LINE = 64 };
 
 _Static_assert(EVF_CAUSE_COUNT <= 16, "header.starts has room for every cause");
 _Static_assert(EVF_SCOREBOARD_ROWS >= 2 * EVF_SLOTS_MAX, "a row for each berth");
-_Static_assert(offsetof(struct evf_scoreboard_header, starts) == 80, "part of the layout: change the version with it");
+_Static_assert(offsetof(struct evf_scoreboard_header, starts) == 88, "part of the layout: change the version with it");
 _Static_assert(offsetof(struct evf_scoreboard_row, busy_since_ns) == CACHE_LINE, "the worker writes lines of its own");
 _Static_assert(offsetof(struct evf_scoreboard_row, place) == 240, "part of the layout: change the version with it");
 

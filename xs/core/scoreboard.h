@@ -14,7 +14,7 @@ extern "C" {
 
 #define EVF_SCOREBOARD_MAGIC UINT64_C(0x314b52464c505645) /* "EVPLFRK1" in little endian: another order is refused */
 enum {
-    EVF_SCOREBOARD_VERSION = 1,
+    EVF_SCOREBOARD_VERSION = 2,
     EVF_SCOREBOARD_COUNTERS = 16,
     EVF_SCOREBOARD_NAME = 32,  /* bytes of a counter's name, with its NUL */
     EVF_SCOREBOARD_TEXT = 192, /* bytes of each text of a row, with its NUL */
@@ -30,6 +30,7 @@ struct evf_scoreboard_header {
     int64_t started_ns;       /* CLOCK_MONOTONIC */
     int64_t started_epoch_ns; /* CLOCK_REALTIME */
     int64_t beat_ns;          /* of the supervisor's last look */
+    int64_t due_ns;           /* when it means to look again; 0: when something happens */
     uint32_t pool_state;      /* enum evf_pool_state */
     uint32_t workers;         /* wanted */
     uint32_t generation;

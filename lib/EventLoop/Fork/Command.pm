@@ -26,6 +26,7 @@ my @COMMANDS = (
     [ status  => 'Status', 'tell how a supervisor and its workers are' ],
     [ top     => 'Top', 'show that live' ],
     [ metrics => 'Metrics', 'tell it in the format of Prometheus' ],
+    [ probe   => 'Probe', 'tell whether a supervisor is ready, or alive' ],
     [ reload  => 'Reload', 'replace all workers by new ones' ],
     [ restart => 'Restart', 'replace the supervisor by a new one, too' ],
     [ scale   => 'Scale', 'set the number of workers' ],

@@ -123,6 +123,10 @@ Set by C<new>.
 
 When the supervisor looked around last.
 
+=item due
+
+When it means to do so again; 0: when something happens.
+
 =item pool_state
 
 A number; L</pool_state_name> has the word.

@@ -18,7 +18,8 @@ sub new {
     return bless { path => $path, board => EventLoop::Fork::Command::StatusFile::open_board($path) }, $class;
 }
 
-sub pid { return $_[0]{board}->owner }
+sub pid    { return $_[0]{board}->owner }
+sub header { return $_[0]{board}->header }
 
 # ---- The supervisor -------------------------------------------------------------------------------------------------
 
@@ -205,7 +206,7 @@ What C<evfork status>, C<top> and C<metrics> show. The keys are those of C<evfor
 
 The data, now.
 
-=head2 pid
+=head2 pid, header
 
 Of the supervisor; 0 when it has ended.
 

@@ -35,18 +35,20 @@ sub _feed {
         $self->_attempt($_) for @actions;
     }
     if ($self->{is_running}) {
-        $self->{board}->set_header(beat => _now());
-        $self->_arm;
+        my $timeout = $self->_arm;
+        my $now     = _now();
+        $self->{board}->set_header(beat => $now, due => defined $timeout ? $now + $timeout : 0);
     }
     return $self;
 }
 
+# Seconds until it looks again; undef: when something happens.
 sub _arm {
     my ($self)  = @_;
     my $adapter = $self->_adapter;
     my $timeout = $self->{machine}->timeout;
     $adapter->unwatch_time(delete $self->{timer_id}) if defined $self->{timer_id};
-    return unless defined $timeout;
+    return $timeout unless defined $timeout;
     weaken(my $weak = $self);
     $self->{timer_id} = $adapter->watch_time(
         $timeout,
@@ -56,7 +58,7 @@ sub _arm {
             $weak->_feed('TICK');
         },
     );
-    return;
+    return $timeout;
 }
 
 my %ACTIONS = (
