@@ -49,11 +49,11 @@ APP
 subtest 'a life' => sub {
     my ($supervisor, $path) = start('--workers', 2, $slow);
     ok($supervisor->wait_for(qr/worker 1 .*started/), 'workers start');
-    answers([ 'ready', $path ], 1, qr/\Aprobe-1: not ready: 0 of 2 workers ready, wanted are 1\n\z/, 'none is ready');
-    answers([ 'live', $path ], 0, qr/\Aprobe-1: live: 0 of 2 workers ready, running\n\z/, 'and it lives');
+    answers([ 'ready', $path ], 1, qr/\Aslow: not ready: 0 of 2 workers ready, wanted are 1\n\z/, 'none is ready');
+    answers([ 'live', $path ], 0, qr/\Aslow: live: 0 of 2 workers ready, running\n\z/, 'and it lives');
     EvforkTest::write_file($ready, '');
     ok($supervisor->wait_for_workers(2), 'they are ready');
-    answers([ 'ready', $path ], 0, qr/\Aprobe-1: ready: 2 of 2 workers ready, running\n\z/, 'two are ready');
+    answers([ 'ready', $path ], 0, qr/\Aslow: ready: 2 of 2 workers ready, running\n\z/, 'two are ready');
     answers([ 'ready', '--workers', 2, $path ], 0, qr/: ready: /, 'two were wanted');
     answers([ 'ready', '--workers', 3, $path ], 1, qr/: not ready: 2 of 2 workers ready, wanted are 3\n/, 'three were');
     $supervisor->signal('TERM');

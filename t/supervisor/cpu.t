@@ -5,10 +5,9 @@ use warnings;
 
 use lib 't/lib';
 use EventLoop::Fork::Supervisor::CPU;
-use File::Basename qw(dirname);
-use File::Path     qw(mkpath);
-use File::Temp     ();
+use File::Temp ();
 use ForkTest;
+use SystemFiles;
 use Test2::V0;
 
 sub usable { return EventLoop::Fork::Supervisor::CPU::usable(@_) }
@@ -16,18 +15,7 @@ sub usable { return EventLoop::Fork::Supervisor::CPU::usable(@_) }
 pass 'the test library opens what it writes to';
 my @before = open_fds();
 
-# The number for a system with these files.
-sub with_files {
-    my (%files) = @_;
-    my $root = File::Temp->newdir;
-    for my $path (keys %files) {
-        mkpath dirname("$root/$path");
-        open my $handle, '>', "$root/$path" or die "$root/$path: $!";
-        print {$handle} "$files{$path}\n";
-        close $handle or die "$root/$path: $!";
-    }
-    return usable("$root");
-}
+sub with_files { return SystemFiles::with_files(\&usable, @_) }
 
 sub allowed {
     return ('proc/self/status' => "Name:\tperl\nCpus_allowed:\tff\nCpus_allowed_list:\t$_[0]\nMems_allowed:\t1");

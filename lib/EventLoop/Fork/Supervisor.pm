@@ -427,7 +427,8 @@ L<EventLoop::Fork::Deployment> shows a supervisor under systemd and in a contain
 
 Nothing is bound or forked yet. Wrong options throw an L<EventLoop::Fork::Error>. Each option but code and objects can
 also come from the environment, as C<EVENTLOOP_FORK_> and its name in capitals; C<WEB_CONCURRENCY> is a third source of
-C<workers>. What is given here wins. Seconds may have fractions, and units: C<90>, C<1.5>, C<2m>. Sizes may: C<512M>.
+C<workers>. What is given here wins. Seconds may have fractions, and units: C<90>, C<1.5>, C<2m>. Sizes may: C<512M>;
+C<20%> is that part of the memory of the machine, or of what its control groups allow.
 
 =over 4
 

@@ -6,6 +6,8 @@ package EventLoop::Fork::Supervisor::CPU;
 use strict;
 use warnings;
 
+use EventLoop::Fork::Supervisor::ControlGroup qw(limits_of text_of);
+
 our $VERSION = '0.001';
 
 # Where there is no /proc. Each prints a number.
@@ -30,7 +32,7 @@ sub usable {
 # "0-3,8"
 sub _affinity {
     my ($root) = @_;
-    my ($list) = _text("$root/proc/self/status") =~ /^Cpus_allowed_list:\s*([0-9,-]+)\s*$/m or return;
+    my ($list) = text_of("$root/proc/self/status") =~ /^Cpus_allowed_list:\s*([0-9,-]+)\s*$/m or return;
     my $count  = 0;
     for my $range (split /,/, $list) {
         my ($first, $last) = split /-/, $range;
@@ -42,7 +44,7 @@ sub _affinity {
 
 sub _online {
     my ($root) = @_;
-    my $count = () = _text("$root/proc/cpuinfo") =~ /^processor\s*:/mg;
+    my $count = () = text_of("$root/proc/cpuinfo") =~ /^processor\s*:/mg;
     return $count || undef;
 }
 
@@ -60,74 +62,19 @@ sub _by_command {
 
 # ---- Control groups -------------------------------------------------------------------------------------------------
 
-# CPUs that are paid for, by each group from ours up to the topmost one that can be seen from here.
-sub _quotas {
-    my ($root) = @_;
-    my ($old, $new);
-    for my $line (split /\n/, _text("$root/proc/self/cgroup")) {
-        my (undef, $controllers, $path) = split /:/, $line, 3;
-        next if !defined $path;
-        if    ($controllers eq '') { $new = $path }
-        elsif (grep { $_ eq 'cpu' } split /,/, $controllers) {
-            $old = $path;
-        }
-    }
-    my @quotas;
-    for my $mount (_mounts($root)) {
-        my ($is_old, $top, $point) = @$mount;
-        my $path = $is_old ? $old : $new;
-        next if !defined $path;
-        push @quotas, map { $is_old ? _old_quota($_) : _new_quota($_) } _groups("$root$point", $top, $path);
-    }
-    return @quotas;
-}
-
-sub _mounts {
-    my ($root) = @_;
-    my @mounts;
-    for my $line (split /\n/, _text("$root/proc/self/mountinfo")) {
-        my ($before, $after) = split / - /, $line, 2;
-        next if !defined $after;
-        my (undef, undef, undef, $top, $point) = split / /, $before;
-        my ($type, undef, $options) = split / /, $after;
-        s/\\([0-7]{3})/chr oct $1/ge for $top, $point;
-        push @mounts, [ 0, $top, $point ] if $type eq 'cgroup2';
-        push @mounts, [ 1, $top, $point ] if $type eq 'cgroup' && grep { $_ eq 'cpu' } split /,/, $options // '';
-    }
-    return @mounts;
-}
-
-# In a container the mount may show a part of the tree only, and the path may lie outside of it.
-sub _groups {
-    my ($point, $top, $path) = @_;
-    if    ($top eq '/')                { }
-    elsif ($path eq $top)              { $path = '/' }
-    elsif (index($path, "$top/") == 0) { $path = substr $path, length $top }
-    else                               { $path = '/' }
-    my @names = grep { length } split m{/}, $path;
-    @names = () if grep { $_ eq '..' } @names;
-    return map { join '/', $point, @names[ 0 .. $_ - 1 ] } 0 .. @names;
-}
+# CPUs that are paid for.
+sub _quotas { return limits_of($_[0], 'cpu', new => \&_new_quota, old => \&_old_quota) }
 
 sub _new_quota {
     my ($group) = @_;
-    return _text("$group/cpu.max") =~ /\A([0-9]+) ([1-9][0-9]*)$/m ? $1 / $2 : ();
+    return text_of("$group/cpu.max") =~ /\A([0-9]+) ([1-9][0-9]*)$/m ? $1 / $2 : ();
 }
 
 sub _old_quota {
     my ($group)  = @_;
-    my ($quota)  = _text("$group/cpu.cfs_quota_us")  =~ /\A([1-9][0-9]*)$/m or return;    # -1: none
-    my ($period) = _text("$group/cpu.cfs_period_us") =~ /\A([1-9][0-9]*)$/m or return;
+    my ($quota)  = text_of("$group/cpu.cfs_quota_us")  =~ /\A([1-9][0-9]*)$/m or return;    # -1: none
+    my ($period) = text_of("$group/cpu.cfs_period_us") =~ /\A([1-9][0-9]*)$/m or return;
     return $quota / $period;
-}
-
-sub _text {
-    my ($path) = @_;
-    local ($!, $/);
-    open my $handle, '<', $path or return '';
-    my $text = readline $handle;
-    close $handle;
-    return defined $text ? $text : '';
 }
 
 1;

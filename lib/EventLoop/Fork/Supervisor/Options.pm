@@ -6,10 +6,11 @@ package EventLoop::Fork::Supervisor::Options;
 use strict;
 use warnings;
 
-use EventLoop::Fork::Loop ();
-use File::Spec            ();
-use overload              ();
-use Scalar::Util          qw(blessed reftype);
+use EventLoop::Fork::Loop               ();
+use EventLoop::Fork::Supervisor::Memory ();
+use File::Spec                          ();
+use overload                            ();
+use Scalar::Util                        qw(blessed reftype);
 
 our $VERSION = '0.001';
 
@@ -40,10 +41,13 @@ my @TABLE = (
     [ graceful_timeout    => 'seconds', 30, 'time for a worker to finish what it does', zero => 'killed at once' ],
     [ max_requests        => 'count', 0, 'replace a worker after so many requests', zero     => 'off' ],
     [ max_requests_jitter => 'count', 0, 'and up to so many more, so that not all are replaced together' ],
-    [ max_rss             => 'bytes', 0, 'replace a worker that has grown above this', zero => 'off', min => RSS_MIN ],
-    [ max_lifetime        => 'seconds', 0, 'replace a worker of this age', zero             => 'off' ],
-    [ min_lifetime        => 'seconds', 10, 'but none of these three before this age' ],
-    [ max_unavailable     => 'count', 1, 'replacements at a time, whatever the cause', min => 1, max => WORKERS_MAX ],
+    [
+        max_rss => 'bytes', 0, 'replace a worker that has grown above this; 20%: of the memory there is',
+        zero    => 'off', min => RSS_MIN, has_share => 1
+    ],
+    [ max_lifetime    => 'seconds', 0, 'replace a worker of this age', zero => 'off' ],
+    [ min_lifetime    => 'seconds', 10, 'but none of these three before this age' ],
+    [ max_unavailable => 'count', 1, 'replacements at a time, whatever the cause', min => 1, max => WORKERS_MAX ],
     [ respawn_delay => 'seconds', 0.1, 'pause before the second replacement in a row; it doubles', zero => 'no pause' ],
     [ respawn_delay_max => 'seconds', 30, 'up to this' ],
     [ crash_limit       => 'count', 5, 'give up after so many failed starts', zero => 'off' ],
@@ -211,11 +215,19 @@ my %BYTES = ('' => 1, K => 2**10, M => 2**20, G => 2**30, T => 2**40);
 
 sub _bytes {
     my ($option, $value) = @_;
-    my ($number, $unit)  = ref $value ? () : $value =~ /\A([0-9]{1,16}(?:[.][0-9]+)?)(?:([KMGT])(?:i?B)?)?\z/i
+    return _share($option, $1) if $option->{has_share} && !ref $value && $value =~ /\A([1-9][0-9]?|100)%\z/;
+    my ($number, $unit) = ref $value ? () : $value =~ /\A([0-9]{1,16}(?:[.][0-9]+)?)(?:([KMGT])(?:i?B)?)?\z/i
         or return undef;           ## no critic (ReturnUndef)
     $unit = uc($unit // '');
     return undef if $unit eq '' && $number =~ /[.]/;    ## no critic (ReturnUndef)
     return _in_range($option, int $number * $BYTES{$unit});
+}
+
+# Of the memory there is; undef where that is not known.
+sub _share {
+    my ($option, $percent) = @_;
+    my $whole = EventLoop::Fork::Supervisor::Memory::usable();
+    return defined $whole ? _in_range($option, int $whole * $percent / 100) : undef;
 }
 
 my %FLAG = (
@@ -300,7 +312,11 @@ sub _accepted {
     }
     if ($kind eq 'bytes') {
         my $hint = !ref $value && $value =~ /\A[0-9]{1,5}\z/ ? "; did you mean '${value}M'?" : '';
-        return 'a number of bytes such as 512M or 2G, from 1M' . _zero($option) . $hint;
+        my $share =
+            $option->{has_share} && defined EventLoop::Fork::Supervisor::Memory::usable()
+            ? ', a part of the memory there is such as 20%'
+            : '';
+        return "a number of bytes such as 512M or 2G$share, from 1M" . _zero($option) . $hint;
     }
     return '1 or 0 (also yes, no, true, false, on, off)'      if $kind eq 'flag';
     return join(' or ', map { "'$_'" } @{ $option->{among} }) if $kind eq 'choice';
