@@ -74,6 +74,16 @@ subtest 'stop --timeout, and --fast' => sub {
     ok($supervisor->is_gone, 'no process is left');
 };
 
+subtest 'stop --delay' => sub {
+    my ($supervisor, $path) = start('--workers', 1, $EvforkTest::idle);
+    ok($supervisor->wait_for_workers(1), 'it runs');
+    my $before = ProcessTest::now();
+    is((EvforkTest::evfork('stop', '--delay', 0.5, $path))[0], 0, 'exit code 0');
+    cmp_ok(ProcessTest::now() - $before, '>=', 0.5, 'not before');
+    is($supervisor->exit_code, 0, 'it has ended');
+    like((EvforkTest::evfork('stop', '--delay', 'x', $path))[2], qr/--delay must be a number of seconds/, 'usage');
+};
+
 subtest scale => sub {
     my ($supervisor, $path) = start('--workers', 1, $EvforkTest::idle);
     ok($supervisor->wait_for_workers(1), 'it runs');

@@ -355,6 +355,12 @@ sub workers {
     return map { $self->{handles}{$_} } sort { $a <=> $b } keys %{ $self->{handles} };
 }
 
+# Children that it waits for.
+sub pids {
+    my ($self) = @_;
+    return ((map { $_->pid } $self->workers), $self->{restart} ? $self->{restart}->pid : ());
+}
+
 sub status {
     my ($self) = @_;
     return { state => defined $self->{exit_code} ? 'stopped' : 'new', workers => [] } unless $self->{is_running};
@@ -595,6 +601,10 @@ C<in_flight>), C<ready>, C<alive>, C<generation>, C<starts> by cause, C<method>:
 =head2 workers
 
 The L<EventLoop::Fork::WorkerHandle> of each process that is alive.
+
+=head2 pids
+
+The children that it waits for: workers, and the program of a hot restart.
 
 =head2 listeners
 

@@ -13,6 +13,7 @@ use EventLoop::Fork::Supervisor;
 use EventLoop::Fork::Supervisor::App;
 use EventLoop::Fork::Supervisor::Log;
 use EventLoop::Fork::Supervisor::Options;
+use EventLoop::Fork::Supervisor::Orphans;
 use File::Spec ();
 
 our $VERSION = '0.001';
@@ -41,6 +42,7 @@ sub run {
         EventLoop::Fork::Supervisor->new(map { $_ => $options->{$_} } grep { defined $options->{$_} } keys %$options);
     $supervisor->start;
     _say_where($supervisor, $options, $is_given);
+    my $orphans = EventLoop::Fork::Supervisor::Orphans->watch($supervisor);
     return $supervisor->run;
 }
 

@@ -13,10 +13,12 @@ our $VERSION = '0.001';
 
 sub run {
     my ($self, @arguments) = @_;
-    my $options = $self->options([ 'fast', 'timeout=s' ], @arguments);
+    my $options = $self->options([ 'delay=s', 'fast', 'timeout=s' ], @arguments);
     my $wish    = $self->only_argument(@{ $options->{''} });
     my $timeout = $self->timeout($options->{timeout});
+    my $delay   = $self->number('--delay', $options->{delay} // 0, min => 0, max => 86_400);
     my $owner   = EventLoop::Fork::Command::Owner->new($wish);
+    $owner->wait_until(sub { !$owner->is_running }, $delay);
     $owner->signal($options->{fast} ? 'QUIT' : 'TERM');
     $owner->wait_until_ended($timeout)
         or EventLoop::Fork::Command::fail(
@@ -37,7 +39,7 @@ EventLoop::Fork::Command::Stop - evfork stop
 
 =head1 SYNOPSIS
 
-    evfork stop [FILE] [--fast] [--timeout SECONDS]
+    evfork stop [FILE] [--delay SECONDS] [--fast] [--timeout SECONDS]
 
 =head1 DESCRIPTION
 

@@ -69,6 +69,17 @@ sub _has_socket {
     return @found > 0;
 }
 
+# Of that process, which may be this one.
+sub zombies_of {
+    my ($parent) = @_;
+    my $children = _text("$parent/task/$parent/children");    # not in every kernel
+    return grep { ((_stat($_))[0] // '') eq 'Z' } split / /, $children if defined $children;
+    opendir my $processes, $PROC or return;
+    my @pids = grep { /\A[0-9]+\z/ } readdir $processes;
+    closedir $processes;
+    return grep { my ($state, $its_parent) = _stat($_); ($state // '') eq 'Z' && $its_parent == $parent } @pids;
+}
+
 # State, parent, start in ticks since boot. The name may hold blanks and brackets.
 sub _stat {
     my ($pid)  = @_;
@@ -117,6 +128,10 @@ True for a running process of whichever user. A zombie has ended.
 =head2 started_at($pid)
 
 When it was started, in seconds of the epoch; C<undef> where that is not known.
+
+=head2 zombies_of($pid)
+
+Children of that process that have ended and were not asked for yet. None where there is no F</proc>.
 
 =head2 holding_socket($inode)
 
