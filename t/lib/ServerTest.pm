@@ -60,6 +60,8 @@ sub contract {
         my %slot_of = map { $_->{pid} => $_->{slot} } grep { $_->{event} eq 'worker_ready' } $supervisor->events;
         my ($pid, $slot) = ask($supervisor, '/') =~ /\A200 ([0-9]+) ([0-9]+)\n\z/;
         is($slot, $slot_of{ $pid // 0 }, 'a worker answers, and knows its slot');
+        ok(wait_until(sub { is_asleep($_) }), "worker $slot_of{$_} sleeps when there is nothing to do")
+            for keys %slot_of;
         is($supervisor->finish, 0, 'exit code');
         is(
             [ map { $_->{reason} } grep { $_->{event} eq 'worker_exited' } $supervisor->events ], [ ('exit 0') x 2 ],
@@ -123,6 +125,13 @@ sub contract {
         is($supervisor->exit_code, 2, 'exit code');
     };
     return;
+}
+
+# A process that asks again and again is never found so.
+sub is_asleep {
+    my ($pid) = @_;
+    open my $file, '<', "/proc/$pid/stat" or return 1;    # where there is none nobody knows
+    return readline($file) =~ /.*\) S/;
 }
 
 # On a connection that is kept.

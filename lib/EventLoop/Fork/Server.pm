@@ -12,7 +12,7 @@ use EventLoop::Fork::Loop            ();
 use EventLoop::Fork::Supervisor::App ();
 use Scalar::Util                     qw(blessed);
 
-my @KINDS = qw(Mojo PAGI PSGI Twiggy);
+my @KINDS = qw(Mojo NetAsyncHTTP PAGI PSGI Twiggy);
 
 sub kinds { return @KINDS }
 
@@ -132,6 +132,10 @@ PAGI::Server.
 =item L<EventLoop::Fork::Server::Mojo>
 
 Mojolicious, by Mojo::Server::Daemon.
+
+=item L<EventLoop::Fork::Server::NetAsyncHTTP>
+
+Net::Async::HTTP::Server, on IO::Async.
 
 =item L<EventLoop::Fork::Server::Twiggy>
 

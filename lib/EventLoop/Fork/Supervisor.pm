@@ -447,8 +447,8 @@ C<start_method> is C<fork>).
 
 =item C<server>, C<server_options>
 
-What serves the C<app>, where that is an app of a web framework: C<PAGI>, C<Mojo>, C<Twiggy>, C<PSGI>, or the name of a class
-of your own. Its own options, a reference to a hash. See L<EventLoop::Fork::Server>.
+What serves the C<app>, where that is an app of a web framework: C<PAGI>, C<Mojo>, C<NetAsyncHTTP>, C<Twiggy>,
+C<PSGI>, or the name of a class of your own. Its own options, a reference to a hash. See L<EventLoop::Fork::Server>.
 
 =item C<workers>
 

@@ -10,9 +10,14 @@ our $VERSION = '0.001';
 
 use parent 'EventLoop::Fork::Server';
 
+use EventLoop::Fork::Server::Counted ();
 use EventLoop::Fork::Supervisor::App ();
+use Socket                           qw(SOL_SOCKET SO_RCVTIMEO);
 
-use constant HANDLER => 'Starlet';
+use constant {
+    HANDLER  => 'Starlet',
+    PATIENCE => 1,           # seconds in accept, before a handler looks again whether it is to leave
+};
 
 sub needs { return qw(Plack::Loader Plack::Util) }
 
@@ -50,9 +55,25 @@ sub worker {
     local $ENV{SERVER_STARTER_PORT}       = join ';', map { _port($_) . '=' . fileno $_ } $worker->listeners;
     local $ENV{SERVER_STARTER_GENERATION} = $worker->generation;
     my $handler = Plack::Loader->load($name, %options, max_workers => 0);
+    _let_wait($_) for $worker->listeners;
     $worker->ready;
-    $handler->run($self->counted($worker));
+    $handler->run($self->counted($worker)) if !$worker->stopping;
     return 0;
+}
+
+# A handler waits in accept. A signal that comes just before that does not wake it.
+sub _let_wait {
+    my ($socket) = @_;
+    $socket->blocking(1);
+    setsockopt $socket, SOL_SOCKET, SO_RCVTIMEO, pack 'l!l!', PATIENCE, 0;
+    return;
+}
+
+# A connection has it of its listener.
+sub _let_read {
+    my ($connection) = @_;
+    setsockopt $connection, SOL_SOCKET, SO_RCVTIMEO, pack 'l!l!', 0, 0;
+    return;
 }
 
 # A path, or a port with its address.
@@ -67,25 +88,12 @@ sub counted {
     my $app = $self->{app};
     return sub {
         my ($env) = @_;
+        _let_read($env->{'psgix.io'}) if $env->{'psgix.io'};
         $env->{'psgi.multiprocess'}      = 1;
         $env->{'eventloop_fork.worker'}  = $worker;
-        $env->{'eventloop_fork.request'} = EventLoop::Fork::Server::PSGI::Request->new($worker);
+        $env->{'eventloop_fork.request'} = EventLoop::Fork::Server::Counted->new($worker);
         return $app->($env);
     };
-}
-
-package EventLoop::Fork::Server::PSGI::Request;    ## no critic (ProhibitMultiplePackages): of this file alone
-
-sub new {
-    my ($class, $worker) = @_;
-    $worker->request_started;
-    return bless { worker => $worker }, $class;
-}
-
-sub DESTROY {
-    my ($self) = @_;
-    $self->{worker}->request_done if $$ == $self->{worker}->pid;
-    return;
 }
 
 1;
