@@ -51,6 +51,16 @@ subtest 'TERM during lifespan.startup (U1)' => sub {
     ok(-e "$folder/u1-ended", 'after lifespan.shutdown');
 };
 
+subtest 'TERM while workers are being started (U2)' => sub {
+    for my $started (1 .. 4) {
+        my $supervisor = start_server('PAGI', app(), workers => 4, @quiet);
+        $supervisor->wait_for_count(worker_started => $started);
+        $supervisor->signal('TERM');
+        is($supervisor->exit_code, 0, "after $started: exit code");
+        ok($supervisor->is_gone, 'no process is left');
+    }
+};
+
 subtest 'the supervisor is killed (U3)' => sub {
     my $supervisor = start_server('PAGI', app(shutdown => q(note('u3-ended'); return)), @quiet);
     $supervisor->wait_for_count(worker_ready => 2);
@@ -58,6 +68,29 @@ subtest 'the supervisor is killed (U3)' => sub {
     $supervisor->exit_code;
     ok($supervisor->is_gone, 'its workers leave');
     ok(-e "$folder/u3-ended", 'in order');
+};
+
+subtest 'a worker that drains (U4)' => sub {
+    my $supervisor = start_server(
+        'PAGI',
+        app(pages => { '/slow' => q(note('u4-begun'); await until_there('u4-go'); return $$) }),
+        workers => 1,
+        @quiet
+    );
+    my $old  = next_event($supervisor, 'worker_ready')->{pid};
+    my $slow = client($supervisor);
+    $slow->get('/slow', 'Connection: close');
+    ok(is_there('u4-begun'), 'a request is under way');
+    $supervisor->signal('HUP');
+    my $new = next_event($supervisor, 'worker_ready')->{pid};
+    next_event($supervisor, 'worker_draining');
+    # What the old one had accepted before it heard of it is still its own.
+    ok(wait_until(sub { ask($supervisor, '/') eq "200 $new 0\n" }), 'another one answers');
+    is([ map { ask($supervisor, '/') } 1 .. 20 ], [ ("200 $new 0\n") x 20 ], 'and it alone');
+    write_file("$folder/u4-go", '');
+    is($slow->response->{body}, "$old\n", 'the old one has finished what it had');
+    is($supervisor->finish, 0, 'exit code');
+    is([ exits($supervisor) ], [ ('exit 0') x 2 ], 'both have left by themselves');
 };
 
 subtest 'no descriptor is left (U5)' => sub {
@@ -134,6 +167,21 @@ subtest 'a reload (U7)' => sub {
     is($supervisor->finish, 0, 'exit code');
 };
 
+subtest 'the pid file (U8)' => sub {
+    my $path       = "$folder/pid";
+    my $supervisor = start_server('PAGI', app(before => 'END { note("u8-end") }'), pid_file => $path, @quiet);
+    my @pids       = map { $_->{pid} } $supervisor->wait_for_count(worker_ready => 2);
+    for my $signal (qw(TERM KILL)) {
+        kill $signal => shift @pids;
+        next_event($supervisor, 'worker_exited');
+        ok($supervisor->wait_for('worker_ready'), "a worker has ended by $signal, and is replaced");
+        is(read_file($path), $supervisor->pid . "\n", 'the file is there');
+    }
+    is($supervisor->finish, 0, 'exit code');
+    ok(!-e $path, 'it is gone with the supervisor');
+    ok(!-e "$folder/u8-end", 'no END block has run');
+};
+
 subtest 'a start that takes longer than heartbeat_timeout (U10)' => sub {
     my $supervisor = start_server(
         'PAGI', app(startup => q(await IO::Async::Loop->new->delay_future(after => 1); return)),
@@ -169,6 +217,26 @@ subtest 'slots and random numbers (U11)' => sub {
     my @drawn = split /\n/, read_file("$folder/u11");
     my %seen;
     is([ scalar @drawn, grep { $seen{$_}++ } @drawn ], [4], 'all draw differently');
+    is($supervisor->finish, 0, 'exit code');
+};
+
+subtest 'descriptors of siblings (U12)' => sub {
+    skip_all 'needs /proc' if !-d "/proc/$$/fd";
+    my $files =
+        q(opendir my $folder, '/proc/self/fd'; return join ' ', sort map { readlink("/proc/self/fd/$_") // () } readdir $folder);
+    my $supervisor = start_server('PAGI', app(pages => { '/files' => $files }), workers => 3, @quiet);
+    $supervisor->wait_for_count(worker_ready => 3);
+    my %files_of;
+    wait_until(sub {
+        my $client   = client($supervisor);
+        my ($pid)    = (answer_on($client, '/')->{body} // '') =~ /\A([0-9]+)/;
+        my $response = answer_on($client, '/files', 'Connection: close');
+        my $text     = $response->{body} // '';
+        $files_of{$pid} = [ grep { /\A(?:pipe|anon_inode)/ } split ' ', $text ] if $pid;
+        return keys %files_of == 3;
+    });
+    my @counts = map { scalar @$_ } values %files_of;
+    is(\@counts, [ ($counts[0]) x 3 ], 'the last one has as many pipes and event descriptors as the first');
     is($supervisor->finish, 0, 'exit code');
 };
 

@@ -70,7 +70,7 @@ subtest 'TERM in the first moment of a worker is obeyed' => sub {
     }
 };
 
-# PAGI::Server: a TERM while the parent was still forking killed it and left the workers behind.
+# PAGI::Server (U2): a TERM while the parent was still forking killed it and left the workers behind.
 subtest 'TERM at any moment of the start ends everything' => sub {
     for my $round (1 .. 20) {
         my $supervisor = do {
@@ -104,7 +104,7 @@ subtest 'numbers of slots are unique' => sub {
     is($supervisor->finish, 0, 'exit code');
 };
 
-# PAGI::Server: later workers held what earlier ones were given, and the parent's epoll.
+# PAGI::Server (U12): later workers held what earlier ones were given, and the parent's epoll.
 subtest 'workers hold no descriptor of their siblings' => sub {
     my $supervisor = SupervisorTest->start(
         workers => 4,

@@ -147,6 +147,7 @@ CONFIG
     is([ $restarted->files ], [], 'no file either');
 };
 
+# PAGI::Server (U9): a new master that died left a flag set, and every later USR2 was refused.
 subtest 'it is killed while its workers start' => sub {
     my ($restarted, $before) = start();
     $restarted->write('config.pl', "$LISTENING worker => \\&main::serve_later,");
