@@ -103,8 +103,18 @@ sub _body {
 # False at the end of the connection, reset included.
 sub _receive {
     my ($self, $what) = @_;
-    IO::Select->new($self->{socket})->can_read(WAIT) or die "waited in vain for $what; received: '$self->{in}'\n";
+    wait_for_input($self->{socket}) or die "waited in vain for $what; received: '$self->{in}'\n";
     return sysread $self->{socket}, $self->{in}, 65_536, length $self->{in};
+}
+
+# A loop that is loaded here may have a handler of SIGCHLD, and that end a wait.
+sub wait_for_input {
+    my ($handle) = @_;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + WAIT;
+    while ((my $rest = $deadline - clock_gettime(CLOCK_MONOTONIC)) > 0) {
+        return 1 if IO::Select->new($handle)->can_read($rest);
+    }
+    return 0;
 }
 
 # Runs curl. Returns its exit code and what it printed.
@@ -200,7 +210,7 @@ sub stop {
 
 sub _read_log {
     my ($self, $what) = @_;
-    IO::Select->new($self->{reader})->can_read(HTTPClient::WAIT)
+    HTTPClient::wait_for_input($self->{reader})
         or die "waited in vain for $what; the log:\n$self->{log}";
     return sysread $self->{reader}, $self->{log}, 65_536, length $self->{log};
 }
