@@ -252,6 +252,42 @@ PERL
 PERL
     },
 );
+# A child sends it while the loop waits. Where nobody wakes the loop, it is seen when the next timer is due.
+my $signal_while_waiting = <<'PERL';
+    my $seen;
+    $loop->watch_signal(USR1 => sub { $seen = Time::HiRes::time(); $loop->stop });
+    pipe my $gate, my $door or die;
+    my $pid = fork // die;
+    if (!$pid) {
+        until_closed($gate, $door);
+        select undef, undef, undef, 0.2;    # the wait itself is what is tested, and nobody tells when it has begun
+        kill USR1 => getppid;
+        POSIX::_exit(0);
+    }
+    close $gate;
+    close $door;
+    my $due = Time::HiRes::time() + 5;
+    $loop->watch_time(at => $due, code => sub { $loop->later(sub { $loop->stop }) });
+    $loop->run;
+    print $seen && $seen < $due ? 'at once' : 'late', "\n";
+    waitpid $pid, 0;
+PERL
+for my $reactor (qw(Mojo::Reactor::EV Mojo::Reactor::Poll)) {
+SKIP: {
+        skip("$classes[-1] is not installed", 1) unless defined ForkTest::has_version($classes[-1]);
+        skip("EV is not installed", 1) if $reactor =~ /EV/ && !defined ForkTest::has_version('EV');
+        (my $on_reactor = $prelude) =~ s/"Mojo::Reactor::Poll"/"$reactor"/;
+        control(
+            "not so a signal while it waits, $reactor", [ $classes[-1] ], qr/^late/,
+            "$on_reactor $signal_while_waiting", $classes[-1]
+        ) if $reactor =~ /EV/;
+        program_says(
+            "a signal while it waits, $reactor", "at once\n", "$switch $on_reactor $signal_while_waiting",
+            $classes[-1]
+        );
+    }
+}
+
 for my $name (sort keys %gains) {
     my $case = $gains{$name};
     each_class(sub {

@@ -25,6 +25,7 @@ our @CARP_NOT = qw(IO::Async::Loop);
 use constant {
     _PROCESSES => 'EventLoop::Fork/processes',
     _ALL       => 'EventLoop::Fork/all_processes',
+    _DRAIN     => 'EventLoop::Fork/drain',
 };
 
 my %MAKERS = (
@@ -35,7 +36,8 @@ my %MAKERS = (
         } qw(watch_process watch_child)
     ),
     (map { $_ => \&_unwatcher } qw(unwatch_process unwatch_child)),
-    watch_io => \&_io_watcher,
+    watch_io     => \&_io_watcher,
+    watch_signal => \&_signal_watcher,
 );
 
 # ---- Into the classes -----------------------------------------------------------------------------------------------
@@ -78,7 +80,8 @@ sub _replace_in {
 # What a loop has watched before; its reaper would take the statuses of everybody's children.
 sub _take_over {
     my ($loop) = @_;
-    return if $loop->isa('EventLoop::Fork::Loop::IOAsync') || reftype $loop ne 'HASH';
+    return                        if $loop->isa('EventLoop::Fork::Loop::IOAsync') || reftype $loop ne 'HASH';
+    _come_back_for_signals($loop) if ref $loop->{os} eq 'HASH' && %{ $loop->{os} };
     my $watches = $loop->{childwatches};
     return unless ref $watches eq 'HASH';
     for my $pid (keys %$watches) {
@@ -127,6 +130,31 @@ sub _io_watcher {
         $handle->blocking(0) if defined $handle && $handle->blocking;
         goto &$original;
     };
+}
+
+# ---- Signals --------------------------------------------------------------------------------------------------------
+
+# A handler in %SIG runs when the loop comes back to perl. IO::Async's own loops do when a signal has come; one that waits
+# in C goes on waiting.
+my %COMES_BACK = map { ("IO::Async::Loop::$_" => 1) } qw(Epoll KQueue Poll Ppoll Select);
+
+sub _signal_watcher {
+    my ($original) = @_;
+    return sub {
+        my ($self) = @_;
+        _come_back_for_signals($self);
+        goto &$original;
+    };
+}
+
+# For as long as the loop lives.
+sub _come_back_for_signals {
+    my ($loop) = @_;
+    return if $loop->{ +_DRAIN } || grep { $COMES_BACK{$_} } @{ mro::get_linear_isa(ref $loop) };
+    my $adapter = EventLoop::Fork::Adapter::for_loop($loop);
+    $loop->{ +_DRAIN } = $adapter->come_back_for_signals;
+    weaken $adapter->{loop};
+    return;
 }
 
 # ---- Processes ------------------------------------------------------------------------------------------------------

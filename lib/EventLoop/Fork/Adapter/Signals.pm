@@ -100,6 +100,9 @@ sub _put_back {
     return;
 }
 
+# For handlers that others have set.
+sub come_back_for_signals { my ($self) = @_; return $self->_start_drain }
+
 # ---- Drains ---------------------------------------------------------------------------------------------------------
 
 # Returns its name, for _stop_drain.
@@ -189,5 +192,9 @@ A part of L<EventLoop::Fork::Adapter>, which inherits it.
 =head1 METHODS
 
 =head2 watch_signal, unwatch_signal
+
+=head2 come_back_for_signals
+
+From now on the loop runs the handlers in C<%SIG> when a signal has come, whoever has set them.
 
 =cut
