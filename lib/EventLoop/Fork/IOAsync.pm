@@ -1,7 +1,8 @@
 package EventLoop::Fork::IOAsync;
 
-# IO::Async's own fork and its watches of processes, on every class of loops, through us. Replaces methods where they are
-# defined: in the base class, in the classes that override them, and in those that are loaded later.
+# IO::Async's own fork and its watches of processes, on every class of loops, through us; signals and handles on every class
+# as its own loops have them. Replaces methods where they are defined: in the base class, in the classes that override them,
+# and in those that are loaded later.
 
 use strict;
 use warnings;
@@ -294,9 +295,10 @@ EventLoop::Fork::IOAsync - IO::Async's fork and process watches, through EventLo
 
 =head1 DESCRIPTION
 
-Replaces C<fork>, C<watch_process> and C<watch_child>, what ends a watch, and C<watch_io> where a class has its own, in L<IO::Async::Loop> and in every class
-that has its own: those that are loaded and those that come later, for the loops that there are and for new ones. What
-uses them (L<IO::Async::Process>, L<IO::Async::Function>, ...) is served, too. A program gets
+Replaces C<fork>, C<watch_process> and C<watch_child>, what ends a watch, C<watch_signal>, and C<watch_io> where a class has
+its own, in L<IO::Async::Loop> and in every class that has its own: those that are loaded and those that come later, for the
+loops that there are and for new ones. What uses them (L<IO::Async::Process>, L<IO::Async::Function>, ...) is served, too. A
+program gets
 
 =over 4
 
@@ -316,6 +318,10 @@ hooks (C<at_fork>) and guards;
 
 non-blocking handles: C<watch_io> of IO::Async makes them so, that of its loops on Glib and Mojo does not, and several workers
 that accept on one socket would wait for each other;
+
+=item *
+
+signals while the loop waits: IO::Async's loop on Mojo and EV waits in C, and a handler ran when the next timer was due;
 
 =item *
 
