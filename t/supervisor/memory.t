@@ -47,7 +47,9 @@ subtest 'max_rss as a part of it' => sub {
     my $whole = EventLoop::Fork::Supervisor::Memory::usable();
     plan skip_all => 'this system does not tell' if !defined $whole;
     ok($whole > 2**20, 'this system tells');
-    my $check = sub { EventLoop::Fork::Supervisor::Options::check(worker => sub { }, max_rss => $_[0])->{max_rss} };
+    my $check = sub {
+        EventLoop::Fork::Supervisor::Options::check(worker => sub { }, max_rss => $_[0])->{max_rss};
+    };
     is($check->('50%'), int $whole * 0.5, 'a half');
     is($check->('100%'), $whole, 'all of it');
     for my $value ('0%', '101%', '5.5%', '-1%', '%') {

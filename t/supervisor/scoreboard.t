@@ -47,8 +47,9 @@ subtest 'what is empty' => sub {
 subtest 'what is set is read' => sub {
     my $board  = $class->new(rows => 2);
     my %header = (
-        supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, due => 2.5, pool_state => 2, workers => 3,
-        generation     => 4, wanted_workers => 6, breaker_is_open => 1, exit_code => -1, starts   => [ 1 .. 13 ],
+        supervisor_pid => 5, started => 1.5, started_epoch => 1.25, beat => 12345.678, due => 2.5, pool_state => 2,
+        workers        => 3,
+        generation     => 4, wanted_workers => 6, breaker_is_open => 1, exit_code => -1, starts => [ 1 .. 13 ],
         info           => '{"name":"Ü€"}',
     );
     $board->set_header(%header);

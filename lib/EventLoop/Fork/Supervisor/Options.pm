@@ -33,8 +33,8 @@ my @TABLE = (
         listen => 'list', [], 'host:port, :port, [ipv6]:port, unix:path?mode=0660 or fd:number; may be repeated',
         meta   => 'ADDRESS', short => 'l'
     ],
-    [ app                 => 'text', undef, 'what each worker runs: a module, or a file' ],
-    [ server              => 'text', undef, 'what serves the app: PAGI, Mojo, NetAsyncHTTP, Twiggy, PSGI, or a module of your own' ],
+    [ app    => 'text', undef, 'what each worker runs: a module, or a file' ],
+    [ server => 'text', undef, 'what serves the app: PAGI, Mojo, NetAsyncHTTP, Twiggy, PSGI, or a module of your own' ],
     [ server_options      => 'pairs', {}, 'an option of that server; may be repeated', meta  => 'NAME=VALUE' ],
     [ startup_timeout     => 'seconds', 60, 'time for a worker to become ready', zero        => 'off' ],
     [ heartbeat_timeout   => 'seconds', 30, 'longest silence of a busy worker', zero         => 'off' ],
