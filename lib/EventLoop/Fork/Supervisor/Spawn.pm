@@ -64,7 +64,7 @@ sub _given {
         (map { $_ => $handle->{$_} } qw(berth slot generation)),
         options => {
             map  { $_ => $options->{$_} }
-            grep { defined $options->{$_} && ref $options->{$_} =~ /\A(?:HASH)?\z/ } keys %$options
+            grep { defined $options->{$_} && (ref $options->{$_}) =~ /\A(?:HASH)?\z/ } keys %$options
         },
         loop      => { adapter => ref $adapter, %{ $adapter->loop_kind } },
         listeners => [ map { $_->_given } @{ $supervisor->{listeners} } ],
