@@ -14,6 +14,7 @@ my $pid = fork // die "fork: $!";
 if (!$pid) {
     close $reader;
     require EventLoop::Fork::Supervisor;
+    my $ready      = 0;
     my $supervisor = EventLoop::Fork::Supervisor->new(
         workers     => 2,
         crash_limit => 2,
@@ -21,7 +22,7 @@ if (!$pid) {
         on_event    => sub {
             my ($event) = @_;
             syswrite $writer, "$event->{event}\n";
-            kill TERM => $$ if $event->{event} eq 'worker_ready' && $event->{slot} == 1;
+            kill TERM => $$ if $event->{event} eq 'worker_ready' && ++$ready == 2;
         },
     );
     my $daemon = fork // die "fork: $!";
