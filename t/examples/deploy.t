@@ -91,9 +91,12 @@ subtest 'systemd understands the units' => sub {
 subtest 'its sockets' => sub {
     my $tool = tool('systemd-socket-activate');
     plan skip_all => 'there is no systemd-socket-activate' if !$tool;
-    my ($path)     = slurp("$deploy/hello.socket") =~ m{^ListenStream=(/.*)$}m;
-    my $socket     = "$EvforkTest::folder/hello.sock";
-    my @activate   = ($tool, '--listen', $socket, map { "--setenv=$_" } qw(PERL5LIB EVENTLOOP_FORK_RUNTIME_DIR));
+    my ($path) = slurp("$deploy/hello.socket") =~ m{^ListenStream=(/.*)$}m;
+    my $socket = "$EvforkTest::folder/hello.sock";
+    # It starts its program with a clean environment: what it needs here, and what ./dev asan gives it.
+    my @variables = grep { defined $ENV{$_} } qw(PERL5LIB EVENTLOOP_FORK_RUNTIME_DIR LD_PRELOAD),
+        grep { /SAN/ } keys %ENV;
+    my @activate   = ($tool, '--listen', $socket, map { "--setenv=$_" } @variables);
     my $supervisor = EvforkTest->start_process(sub {
         my ($writer) = @_;
         open STDERR, '>&', $writer or return;
