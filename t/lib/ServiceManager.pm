@@ -5,7 +5,9 @@ package ServiceManager;
 use strict;
 use warnings;
 
+use Errno      ();
 use File::Temp ();
+use IO::Handle ();
 use IO::Select;
 use ProcessTest qw(BOUND now);
 use Socket      qw(AF_UNIX SOCK_DGRAM pack_sockaddr_un);
@@ -23,6 +25,16 @@ sub address { return $_[0]{address} }
 
 # All so far, each a hash of what it says.
 sub seen { my ($self) = @_; $self->_receive(0); return @{ $self->{seen} } }
+
+# So that it takes no more until it is asked again.
+sub fill {
+    my ($self) = @_;
+    socket my $socket, AF_UNIX, SOCK_DGRAM, 0 or die "socket: $!";
+    $socket->blocking(0);
+    1 while defined send $socket, 'FILLED=1', 0, pack_sockaddr_un($self->{address});
+    $!{EAGAIN} or die "send: $!";
+    return;
+}
 
 # The last one.
 sub status {

@@ -147,10 +147,29 @@ subtest 'its store of listeners' => sub {
     $supervisor->finish;
 };
 
+subtest 'a manager that is behind' => sub {
+    my $manager   = ServiceManager->new;
+    my $restarted = do {
+        local $ENV{NOTIFY_SOCKET} = $manager->address;
+        RestartTest->start;
+    };
+    $restarted->wait_until_ready or return;
+    $manager->wait_for('READY');
+    $manager->fill;
+    my $old = $restarted->in_charge;
+    kill USR2 => $old;
+    $restarted->wait_for(sub { $_[0]{event} eq 'stopped' && $_[0]{by} == $old });
+    my $new = $restarted->in_charge;
+    is($manager->wait_for('MAINPID'), { MAINPID => $new }, 'it hears who follows when it listens again');
+    ok($manager->wait_for('FDSTORE'), 'and then the new one');
+    ok($restarted->finish, 'no process is left');
+};
+
 subtest 'a hot restart' => sub {
     my $manager   = ServiceManager->new;
     my $restarted = do {
-        local @ENV{qw(NOTIFY_SOCKET WATCHDOG_USEC)} = ($manager->address, 100_000);
+        # Rarely, because nobody listens while the old one leaves.
+        local @ENV{qw(NOTIFY_SOCKET WATCHDOG_USEC)} = ($manager->address, 2_000_000);
         RestartTest->start;
     };
     $restarted->wait_until_ready or return;

@@ -18,6 +18,7 @@ our $VERSION = '0.001';
 use constant {
     FD_NAME_MAX => 255,    # FDNAME
     PAUSE       => 0.1,    # seconds, for a manager that is behind
+    PATIENCE    => 2,      # seconds, with one that is behind at the end
 };
 
 # ---- Who is told ----------------------------------------------------------------------------------------------------
@@ -85,6 +86,7 @@ sub hand_over {
 sub close {
     my ($self) = @_;
     $self->{is_in_charge} = 0;
+    $self->_flush_last;
     $self->_unwatch($_) for qw(watchdog_id queue_id);
     (delete $self->{predecessor})->leave if $self->{predecessor};
     return;
@@ -197,6 +199,18 @@ sub _flush {
     return;
 }
 
+# The loop does not turn any more. Who is in charge is worth to wait for.
+sub _flush_last {
+    my ($self) = @_;
+    my $end = _now() + PATIENCE;
+    while (1) {
+        $self->_unwatch('queue_id');
+        $self->_flush;
+        return if !@{ $self->{queue} } || _now() > $end;
+        Time::HiRes::sleep(PAUSE / 10);
+    }
+}
+
 # False: later. A manager that is not there is no reason to stop serving; it is said once.
 sub _is_sent {
     my ($self, $text, @fds) = @_;
@@ -284,8 +298,10 @@ That process is in charge. The code runs when the service manager has been told.
 
 =head2 close
 
+Says what is still to be said, for which it waits C<PATIENCE>.
+
 =head1 CONSTANTS
 
-=head2 FD_NAME_MAX, PAUSE
+=head2 FD_NAME_MAX, PAUSE, PATIENCE
 
 =cut
