@@ -5,7 +5,7 @@ package IsolationTest::Checks::Statuses;
 use strict;
 use warnings;
 
-use ForkTest qw(children_left open_fds);
+use ForkTest qw(children_left is_zombie open_fds);
 use IsolationTest::Check;
 
 # Each of the children has ended with this status, and it was heard of once.
@@ -70,6 +70,7 @@ check_statuses status => 'the status of a child arrives once', sub {
     push @kids, $killed;
     my $early = $run->start_child(sub { 9 });
     1 while $early->is_readable($run->{bound}) && sysread $early->{from}, my $text, 1000;
+    is_zombie($early->pid);    # its files are closed before that
     $run->family->run_for(QUIET);
     watch($run, $early);
     push @kids, $early;
