@@ -172,7 +172,7 @@ each_class(sub {
     );
 });
 SKIP: {
-    skip('IO::Async::Loop::Mojo and EV are not both installed', 1)
+    skip('IO::Async::Loop::Mojo and EV are not both installed', 2)
         if grep { !defined ForkTest::has_version($_) } 'IO::Async::Loop::Mojo', 'EV';
     # EV has the signal of the first ones to act on, and by that takes the statuses of the others.
     (my $ends = $end_before) =~ s/until_so \{ 0 \}.*//s;
@@ -180,6 +180,21 @@ SKIP: {
         "all children, beside EV", "1 2 3 7 4 5 6, own 7, others 0\nalready\n", "$switch $on_ev $ends",
         'IO::Async::Loop::Mojo', 1
     );
+    # EV tells by lists of pids, 16 of them. In one of them are the watches of all children, too; who is told first there is
+    # not who is told first in the others.
+    my $each_list = <<'PERL';
+    my (%own, %all, %pids);
+    until (keys %pids == 16) {
+        my $pid = $loop->fork(code => sub { 7 }, on_exit => sub { $own{ $_[0] } .= $_[1] >> 8 });
+        is_zombie($pid);
+        $pids{ $pid % 16 } = $pid;
+    }
+    $loop->watch_process(0 => sub { my ($pid, $status) = @_; $all{$pid} .= $status >> 8 });
+    until_so { keys %all == keys %own and !grep { !$all{$_} } values %pids } 20;
+    print join(' ', map { $own{$_} } values %pids), "\n", join(' ', map { $all{$_} } values %pids), "\n";
+PERL
+    my $sixteen = join(' ', (7) x 16) . "\n";
+    program_says('each child once, beside EV', $sixteen x 2, "$switch $on_ev $each_list", 'IO::Async::Loop::Mojo');
 }
 
 # ---- What a program gets --------------------------------------------------------------------------------------------

@@ -206,6 +206,8 @@ sub _ended {
     my ($self, $pid, $wait_status) = @_;
     my $watch = delete $self->{ +_PROCESSES }{$pid} or return;
     my $all   = $self->{ +_ALL };
+    # EV has told this watch first, and tells that of all children next.
+    undef $all if $all && $all->{ev} && $all->{ev}->is_pending && $all->{ev}->rpid == $pid;
     $watch->{code}->($pid, $wait_status);
     $all->{code}->($pid, $wait_status) if $all;
     return;
