@@ -23,7 +23,7 @@ my @on_every_backend = qw(
 my @rules = map { "supervisor_$_" } qw(boot order breaker rotation stuck stop reload resize);
 my @once  = (
     qw(model supervisor_sim), @rules,
-    qw(supervisor_trace interest readiness scoreboard spawn timers hooks disown errors notify)
+    qw(supervisor_trace interest readiness scoreboard spawn timers hooks disown errors notify recorder)
 );
 
 # What those on one topic share.

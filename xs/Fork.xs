@@ -75,3 +75,5 @@ INCLUDE: fork.xsi
 INCLUDE: machine.xsi
 
 INCLUDE: board.xsi
+
+INCLUDE: record.xsi

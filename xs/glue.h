@@ -151,9 +151,12 @@ int glue_signals_run_pending(void *data, bool *ran);
 struct glue_fork_options {
     SV *code, *on_exit, *name;
     bool keep_signals, keep_srand, keep_loops;
-    SV *kept_family; /* the name of a foreign one, with keep_loops */
-    bool wants_fd;   /* a process descriptor in fd */
-    int fd;          /* -1: the system has none to give */
+    SV *kept_family;                /* the name of a foreign one, with keep_loops */
+    struct evf_record *record;      /* of the child; NULL: none */
+    struct evf_scoreboard_row *row; /* of the worker that it is, with its record; NULL: none */
+    int bell;                       /* which that one rings */
+    bool wants_fd;                  /* a process descriptor in fd */
+    int fd;                         /* -1: the system has none to give */
 };
 /* In a child: what the parent's loop was on. NULL in the first process. A spawned one is told; the texts are copied. */
 const char *glue_fork_parent_backend(void);
@@ -253,9 +256,34 @@ void glue_board_clear_row(pTHX_ struct glue_board *board, SV *number);
 
 /* In a worker. */
 void glue_board_attach(pTHX_ struct glue_board *board, SV *number);
+/* For a child that is the worker of that row. */
+void glue_board_take_row(pTHX_ struct glue_board *board, SV *number, struct glue_fork_options *options);
+SV *glue_board_record(pTHX_ struct glue_board *board, SV *number); /* as glue_record_read; undef: of the supervisor */
+AV *glue_board_deaths(pTHX_ struct glue_board *board);             /* a new list of references to new hashes */
+void glue_board_add_death(pTHX_ struct glue_board *board, UV slot, UV generation, IV pid, SV *reason);
+/* This process's steps and faults go there; without a number it is the supervisor, who has nobody to tell of it. */
+void glue_board_attach_record(pTHX_ struct glue_board *board, SV *number);
 void glue_board_extend(pTHX_ SV *seconds);
 void glue_board_add_counter(pTHX_ SV *number, IV count);
 void glue_board_ready(void);
+
+/* ---- glue_place.c ------------------------------------------------------------------------------------------- */
+
+void glue_place_show(pTHX); /* the one of this interpreter, from now on */
+/* An evf_place_reader. */
+size_t glue_place_read(char *text, size_t size);
+
+/* ---- glue_recorder.c ---------------------------------------------------------------------------------------- */
+
+struct evf_record;
+/* An object for a new record, or undef where there is no memory. */
+SV *glue_record_new(pTHX);
+void glue_record_free(pTHX_ SV *self);
+struct evf_record *glue_record_of(pTHX_ SV *self);           /* NULL: self is none */
+SV *glue_record_read(pTHX_ const struct evf_record *record); /* a reference to a new hash */
+/* This process's steps and faults go there. */
+void glue_record_attach(pTHX_ struct evf_record *record, int tell_fd);
+void glue_record_error(pTHX_ SV *text); /* of the exception that ends this process */
 
 /* ---- glue_examine.c ------------------------------------------------------------------------------------------ */
 

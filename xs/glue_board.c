@@ -141,7 +141,18 @@ static const struct field header_fields[] = {
     FIXED(past_requests, FIELD_U64),
     MANY(evf_scoreboard_header, past_counters, FIELD_I64, EVF_SCOREBOARD_COUNTERS, EVF_SCOREBOARD_COUNTERS, true),
     MANY(evf_scoreboard_header, counter_names, FIELD_TEXT, EVF_SCOREBOARD_COUNTERS, 0, true),
+    FIXED(deaths, FIELD_U64),
     HEADER(info, FIELD_TEXT),
+};
+
+#define DEATH(member, kind) ONE(evf_death, member, #member, kind, true)
+
+static const struct field death_fields[] = {
+    ONE(evf_death, epoch_ns, "time", FIELD_TIME, true),
+    DEATH(pid, FIELD_I64),
+    DEATH(slot, FIELD_U32),
+    DEATH(generation, FIELD_U32),
+    DEATH(reason, FIELD_TEXT),
 };
 
 static const struct field row_fields[] = {
@@ -163,8 +174,8 @@ static const struct field row_fields[] = {
     ROW(is_ready, FIELD_FLAG),
     ROW(has_place, FIELD_FLAG),
     MANY(evf_scoreboard_row, counters, FIELD_I64, EVF_SCOREBOARD_COUNTERS, EVF_SCOREBOARD_COUNTERS, false),
-    ROW(place, FIELD_TEXT),
-    ROW(error, FIELD_TEXT),
+    ONE(evf_scoreboard_row, record.place, "place", FIELD_TEXT, false),
+    ONE(evf_scoreboard_row, record.error, "error", FIELD_TEXT, false),
     ROW(reason, FIELD_TEXT),
 };
 
@@ -246,6 +257,25 @@ SV *glue_board_header(pTHX_ struct glue_board *board) {
 
 SV *glue_board_row(pTHX_ struct glue_board *board, SV *number) {
     return hash_of(aTHX_ row_fields, C_ARRAY_LENGTH(row_fields), row_of(aTHX_ board, number));
+}
+
+SV *glue_board_record(pTHX_ struct glue_board *board, SV *number) {
+    const struct evf_record *record =
+        SvOK(number) ? &row_of(aTHX_ board, number)->record : &evf_scoreboard_header(board->board)->record;
+    return glue_record_read(aTHX_ record);
+}
+
+/* The oldest first. */
+AV *glue_board_deaths(pTHX_ struct glue_board *board) {
+    const struct evf_scoreboard_header *header = evf_scoreboard_header(board->board);
+    const uint64_t end = EVF_SCOREBOARD_GET_FLAG(header->deaths);
+    uint64_t number = end > EVF_SCOREBOARD_DEATHS ? end - EVF_SCOREBOARD_DEATHS : 0;
+    AV *deaths = newAV();
+    for (; number < end; number++) {
+        const struct evf_death *death = &header->last_deaths[number % EVF_SCOREBOARD_DEATHS];
+        av_push(deaths, hash_of(aTHX_ death_fields, C_ARRAY_LENGTH(death_fields), death));
+    }
+    return deaths;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------------------------ */
@@ -354,12 +384,39 @@ void glue_board_clear_row(pTHX_ struct glue_board *board, SV *number) {
     evf_scoreboard_clear_row(board->board, (unsigned)SvUV(number));
 }
 
+void glue_board_add_death(pTHX_ struct glue_board *board, UV slot, UV generation, IV pid, SV *reason) {
+    STRLEN length;
+    need_writable(aTHX_ board);
+    reason = sv_mortalcopy(reason); /* the caller's is not turned into UTF-8 */
+    const char *text = SvPVutf8(reason, length);
+    evf_scoreboard_add_death(board->board, evf_clock_now(NULL, EVF_CLOCK_REALTIME), (pid_t)pid, (unsigned)slot,
+                             (unsigned)generation, text, strnlen(text, length));
+}
+
 /* ---- In a worker -------------------------------------------------------------------------------------------- */
 
 void glue_board_attach(pTHX_ struct glue_board *board, SV *number) {
     need_writable(aTHX_ board);
     evf_heartbeat_attach(row_of(aTHX_ board, number));
     evf_heartbeat_set_bell(board->bell[1]);
+}
+
+void glue_board_take_row(pTHX_ struct glue_board *board, SV *number, struct glue_fork_options *options) {
+    need_writable(aTHX_ board);
+    options->row = row_of(aTHX_ board, number);
+    options->record = &options->row->record;
+    options->bell = board->bell[1];
+}
+
+void glue_board_attach_record(pTHX_ struct glue_board *board, SV *number) {
+    need_writable(aTHX_ board);
+    if (SvOK(number)) {
+        glue_record_attach(aTHX_ & row_of(aTHX_ board, number)->record, -1);
+        evf_recorder_enter(EVF_STAGE_CODE);
+    } else {
+        glue_record_attach(aTHX_ & evf_scoreboard_header(board->board)->record, 2);
+        evf_recorder_enter(EVF_STAGE_READY);
+    }
 }
 
 void glue_board_extend(pTHX_ SV *seconds) {
@@ -381,6 +438,7 @@ void glue_board_add_counter(pTHX_ SV *number, IV count) {
 void glue_board_ready(void) {
     struct evf_scoreboard_row *row = evf_heartbeat_row();
     if (row == NULL) return;
+    evf_recorder_enter(EVF_STAGE_READY);
     EVF_SCOREBOARD_SET_FLAG(row->is_ready, 1);
     evf_heartbeat_ring();
 }

@@ -4,6 +4,8 @@
  * then flush and _exit. */
 #include "glue.h"
 
+#include "core/scoreboard.h"
+
 #include <dirent.h>
 
 /* ---- The place of a fork ------------------------------------------------------------------------------------ */
@@ -198,7 +200,8 @@ void glue_run_to_end(pTHX_ SV *code, SV *name, void (*before)(void)) {
     if (ret == 0) {
         if (before != NULL) before();
         exit_code = run_code(aTHX_ code, name);
-    } else if (ret == 2) { /* exit was called */
+        evf_recorder_enter(EVF_STAGE_END); /* exit leaves the stage that it was called in */
+    } else if (ret == 2) {                 /* exit was called */
         exit_code = STATUS_EXIT & 0xff;
     }
     JMPENV_POP;
@@ -208,11 +211,32 @@ void glue_run_to_end(pTHX_ SV *code, SV *name, void (*before)(void)) {
 
 static void run_child_hooks(void) {
     evf_hooks_finish(EVF_CHILD);
+    evf_recorder_enter(EVF_STAGE_CODE);
+}
+
+/* First of all: whatever ends this child from here on, it is known where. */
+static void record_steps(const struct glue_fork_options *options) {
+    if (options->row != NULL) {
+        evf_heartbeat_attach(options->row);
+        evf_heartbeat_set_bell(options->bell);
+    }
+    evf_recorder_attach(options->record);
+    evf_recorder_enter(EVF_STAGE_CLEAN);
+}
+
+/* When the parent's handlers are gone. A worker can be asked where it stands in its hooks already. */
+static void record_faults(pTHX_ const struct glue_fork_options *options, sigset_t *mask) {
+    if (options->record == NULL) return;
+    glue_record_attach(aTHX_ options->record, -1);
+    if (options->row != NULL && glue_examine_install(aTHX_ glue_examine_signal()) == 0)
+        (void)sigdelset(mask, glue_examine_signal());
+    evf_recorder_enter(EVF_STAGE_FAMILIES);
 }
 
 static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask)
     __attribute__((noreturn));
 static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *options, SV *families, sigset_t *mask) {
+    record_steps(options);
     glue_signals_drop_pending(aTHX);
     (void)evf_fork_child_begin();
     set_stacks(aTHX_ & spare_stacks);
@@ -220,6 +244,7 @@ static void child(pTHX_ struct glue_loop *loop, const struct glue_fork_options *
     glue_fork_keep_place(aTHX);
     glue_fork_forget_place();
     if (!options->keep_signals) glue_signals_reset(aTHX);
+    record_faults(aTHX_ options, mask);
     if (!options->keep_loops) renew_singletons(aTHX_ loop);
     if (!options->keep_srand) PL_srand_called = FALSE;
     if (families != NULL) {
@@ -276,6 +301,7 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
         glue_throw(aTHX_ rc, "fork", NULL, "%s", evf_error_text(rc));
     }
     glue_fork_remember_place(aTHX);
+    if (options->record != NULL) evf_record_begin(options->record, evf_clock_now(NULL, EVF_CLOCK_MONOTONIC));
     pid_t pid = PerlProc_fork();
     if (pid == 0) child(aTHX_ loop, options, families, &mask);
     const int saved_errno = errno;

@@ -53,7 +53,7 @@ sub guard {
 
 # ---- Fork -----------------------------------------------------------------------------------------------------------
 
-my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand loop_in_child);
+my %KNOWN = map { $_ => 1 } qw(code on_exit loop name keep_signals keep_srand loop_in_child _row);
 
 sub _check_options {
     my ($pairs) = @_;
@@ -81,7 +81,11 @@ sub fork {
     my $adapter = $native             && !$args{keeps_loop}        ? undef       : _adapter($args{loop});
     $native = $adapter->loop if $adapter && _is_our_loop($adapter->loop);
     my ($code, $on_exit, $keeps) = @args{qw(code on_exit keeps_loop)};
-    my $child = EventLoop::Fork::Child->_new(name => $args{name});
+    my $row   = $args{_row};                    # of a supervisor's worker: it has a record
+    my $child = EventLoop::Fork::Child->_new(
+        name => $args{name},
+        $row ? () : (record => EventLoop::Fork::Record->new),
+    );
     my $inner = sub {
         $child->{pid} = $$;
         $child->{loop_maker} =
@@ -96,15 +100,16 @@ sub fork {
     };
     my $ended = sub {
         my ($pid, $wait_status) = @_;
-        $child->{wait_status} = $wait_status;
+        $child->_end($wait_status);
         $on_exit->($child, $wait_status) if $on_exit;
     };
     # A kept loop goes on with its signal watches.
     my $keeps_signals = defined $args{keep_signals} ? $args{keep_signals} : $keeps;
     my ($pid, $fd) = _fork(
         $native, $inner, $native ? $ended : undef, $args{name}, !$native,
-        $keeps_signals           ? 1 : 0, $args{keep_srand} ? 1 : 0, $keeps,
+        $keeps_signals           ? 1                : 0, $args{keep_srand} ? 1 : 0, $keeps,
         $keeps && $adapter       ? $adapter->family : undef,
+        $child->{record}, $row   ? @$row            : (),
     );
     $child->{pid} = $pid;
     $adapter->watch_process($pid, $fd, $ended) unless $native;

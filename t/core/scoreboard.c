@@ -427,9 +427,29 @@ static void cleared(void) {
     CHECK_INT(memcmp(row, &expected, offsetof(struct evf_scoreboard_row, exited_ns)), 0);
     const size_t start = offsetof(struct evf_scoreboard_row, busy_since_ns);
     CHECK_INT(
-        memcmp((char *)row + start, (char *)&expected + start, offsetof(struct evf_scoreboard_row, place) - start), 0);
-    CHECK_TEXT(row->place, "");
-    CHECK_TEXT(row->error, "");
+        memcmp((char *)row + start, (char *)&expected + start, offsetof(struct evf_scoreboard_row, record) - start), 0);
+    CHECK_TEXT(row->record.place, "");
+    CHECK_TEXT(row->record.error, "");
+    evf_scoreboard_free(board);
+}
+
+static void deaths(void) {
+    struct evf_scoreboard *board;
+    NEED(evf_scoreboard_new(NULL, 2, &board) == 0);
+    const struct evf_scoreboard_header *header = evf_scoreboard_header(board);
+    char reason[2 * EVF_SCOREBOARD_REASON];
+    memset(reason, 'x', sizeof reason);
+    CHECK_INT(header->deaths, 0);
+    for (unsigned i = 0; i < EVF_SCOREBOARD_DEATHS + 3; i++)
+        evf_scoreboard_add_death(board, (int64_t)i * 1000, (pid_t)(100 + i), i, 2, reason, i + 1);
+    CHECK_INT(header->deaths, EVF_SCOREBOARD_DEATHS + 3);
+    CHECK_INT(header->last_deaths[2].epoch_ns, (EVF_SCOREBOARD_DEATHS + 2) * 1000);
+    CHECK_INT(header->last_deaths[2].pid, 100 + EVF_SCOREBOARD_DEATHS + 2);
+    CHECK_INT(header->last_deaths[3].slot, 3);
+    CHECK_INT(header->last_deaths[3].generation, 2);
+    CHECK_TEXT(header->last_deaths[3].reason, "xxxx");
+    evf_scoreboard_add_death(board, 0, 1, 0, 0, reason, sizeof reason);
+    CHECK_INT(strlen(header->last_deaths[3].reason), EVF_SCOREBOARD_REASON - 1);
     evf_scoreboard_free(board);
 }
 
@@ -483,6 +503,7 @@ int main(int argc, char **argv) {
         TAP_TEST(renamed, "a successor takes the name of the one before"),
         TAP_TEST(texts, "texts are cut where a character begins, and always end"),
         TAP_TEST(cleared, "a row is cleared but for how its last worker ended"),
+        TAP_TEST(deaths, "the last deaths are kept"),
         TAP_TEST(words, "states have names"),
         TAP_TEST(a_bell, "a bell rings until it is answered"),
     };

@@ -65,7 +65,7 @@ each_loop sub {
         is $child->exit_reason, $reason, $reason;
     }
     my ($crashed) = fork_and_wait($loop, sub { kill SEGV => $$; sleep 2 * BOUND });
-    like $crashed->exit_reason, qr/\Akilled by SIGSEGV(?: \(core dumped\))?\z/, 'a crash';
+    like $crashed->exit_reason, qr/\Akilled by SIGSEGV(?: \(core dumped\))?, at \S+ line \d+ \(kill\)\z/, 'a crash';
 
     my $taken = EventLoop::Fork->fork(loop => $loop, code => sub { 0 });
     EventLoop::Fork::Loop::_use_pidfd(0);

@@ -17,7 +17,7 @@ subtest 'nothing ever starts' => sub {
     my ($halted) = grep { $_->{event} eq 'halted' } $supervisor->events;
     is([ @$halted{qw(exit_code count)} ], [ 2, 5 ], 'after five failed starts');
     my @exited = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
-    is($exited[0]{reason}, 'exit 255: no database', 'the exception is the reason');
+    is($exited[0]{reason}, 'exception: no database', 'the exception is the reason');
     ok($supervisor->is_gone, 'no process is left');
 };
 
@@ -49,13 +49,19 @@ subtest 'one that hangs before it is a worker' => sub {
         crash_limit     => 1,
         before          => sub {
             require EventLoop::Fork;
-            EventLoop::Fork::at_fork(name => 'hangs', child => sub { sleep 600 });
+            EventLoop::Fork::at_fork(name => 'hangs', child => sub { sleep 600 while 1 });
         },
         worker => sub { 0 },
     );
-    is($supervisor->wait_for('worker_stuck')->{cause}, 'startup timeout', 'it is stuck');
+    my $stuck = $supervisor->wait_for('worker_stuck');
+    is($stuck->{cause}, 'startup timeout', 'it is stuck');
+    like($stuck->{place}, qr/failures\.t line \d+ \(sleep\)/, 'and it can be asked where');
     my $exited = $supervisor->wait_for('worker_exited');
-    is($exited->{reason}, 'killed by SIGKILL', 'the question where it stands does not end it');
+    like(
+        $exited->{reason},
+        qr/\Akilled by SIGKILL [\d.]+ m?s after fork in child hook 'hangs' \(priority 50, registered at \S+ line \d+\)\z/,
+        'the question where it stands does not end it, and the hook is named'
+    );
     is($supervisor->exit_code, 2, 'exit code 2');
 };
 

@@ -34,7 +34,7 @@ for my $family (SupervisorTest::families()) {
             worker      => sub { die 'blocked: ', join(' ', blocked()), "\n" },
         );
         my $exited = $supervisor->wait_for('worker_exited');
-        is($exited->{reason}, 'exit 255: blocked:', 'nothing is blocked in a worker');
+        is($exited->{reason}, 'exception: blocked:', 'nothing is blocked in a worker');
         $supervisor->exit_code;
     };
 }
@@ -51,7 +51,7 @@ subtest 'what the parent has blocked' => sub {
         worker      => sub { die 'blocked: ', join(' ', blocked()), "\n" },
     );
     my $exited = $supervisor->wait_for('worker_exited');
-    is($exited->{reason}, 'exit 255: blocked: USR2', 'what a worker follows is let in, and nothing else');
+    is($exited->{reason}, 'exception: blocked: USR2', 'what a worker follows is let in, and nothing else');
     $supervisor->exit_code;
 };
 

@@ -27,7 +27,7 @@ SupervisorTest::each_family(sub {
     $supervisor->wait_for('worker_ready');
     is($supervisor->finish, 0, 'exit code of the supervisor');
     my ($exited) = grep { $_->{event} eq 'worker_exited' } $supervisor->events;
-    is($exited->{reason}, 'exit 255: cannot stop', 'the worker was not killed, and the first exception is the reason');
+    is($exited->{reason}, 'exception: cannot stop', 'the worker was not killed, and the first exception is the reason');
 });
 
 done_testing;

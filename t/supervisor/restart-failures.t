@@ -127,7 +127,7 @@ subtest 'a worker of it does not start' => sub {
         'config.pl',
         "$LISTENING worker => sub { die qq(no queue\\n) if \$_[0]->slot; main::serve(\@_) },"
     );
-    refuses($restarted, $before, qr/\Aexit 0: worker 1 ended: exit 255: .*no queue/, 'why');
+    refuses($restarted, $before, qr/\Aexit 0: worker 1 ended: exception: .*no queue/, 'why');
     $restarted->write('config.pl', "$LISTENING startup_timeout => 0.5, worker => sub { sleep 60 while 1 },");
     refuses($restarted, $before, qr/\Aexit 0: worker [01] ended: killed by SIGKILL/, 'it hangs');
     succeeds($restarted);

@@ -33,7 +33,7 @@ sub refused {
 subtest 'what is empty' => sub {
     my $board  = $class->new(rows => 2);
     my $header = $board->header;
-    is([ @$header{qw(version rows supervisor_pid)} ], [ 2, 2, $$ ], 'the header');
+    is([ @$header{qw(version rows supervisor_pid)} ], [ 3, 2, $$ ], 'the header');
     ok($header->{started} <= now() && $header->{started} > now() - 60, 'the monotonic time');
     ok($header->{started_epoch} <= time + 1 && $header->{started_epoch} > time - 60, 'the time of day');
     is($header->{starts}, [ (0) x 13 ], 'a number for each cause');
@@ -55,7 +55,7 @@ subtest 'what is set is read' => sub {
     $board->set_header(%header);
     my $got = $board->header;
     is($got->{beat}, float(12345.678), 'a time');
-    delete @$got{qw(version header_bytes row_bytes rows past_requests past_counters counter_names)};
+    delete @$got{qw(version header_bytes row_bytes rows deaths past_requests past_counters counter_names)};
     $got->{beat} = $header{beat};
     is($got, \%header, 'all of the header');
     my %row = (

@@ -117,7 +117,7 @@ for my $family (SupervisorTest::families()) {
         respawn_delay => 600,
     );
     my $exited = $supervisor->wait_for('worker_exited');
-    is($exited->{reason}, 'exit 255: its child: 15', "$name: TERM ends the child of a worker");
+    is($exited->{reason}, 'exception: its child: 15', "$name: TERM ends the child of a worker");
     $supervisor->finish;
 }
 

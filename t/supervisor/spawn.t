@@ -206,7 +206,7 @@ PERL
         $reason{ $exited->{slot} } = $exited->{reason};
     }
     is(
-        \%reason, { 0 => 'exit 255: what went wrong', 1 => 'exit 7', 2 => 'exit 9' },
+        \%reason, { 0 => 'exception: what went wrong', 1 => 'exit 7', 2 => 'exit 9' },
         'exception, exit code, exit'
     );
     is($supervisor->finish, 0, 'exit code');
@@ -218,7 +218,7 @@ subtest 'an app that does not load' => sub {
     my $app        = app("sub { 1 };\nthis is not Perl;");
     my $supervisor = start(app => $app, crash_limit => 1);
     my $exited     = $supervisor->wait_for('worker_exited');
-    like($exited->{reason}, qr/\Aexit 255: .*\Q$app\E line 2/s, 'where, and why');
+    like($exited->{reason}, qr/\Aexception: .*\Q$app\E line 2/s, 'where, and why');
     is($supervisor->exit_code, 2, 'nothing could start');
 
     $supervisor = start(app => 'Is::Nowhere', crash_limit => 1);

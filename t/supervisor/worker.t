@@ -23,7 +23,7 @@ sub told {
     );
     my $exited = $supervisor->wait_for('worker_exited');
     $supervisor->exit_code;
-    my ($told) = ($exited->{reason} // '') =~ /\Aexit 255: (.*)\z/s;
+    my ($told) = ($exited->{reason} // '') =~ /\Aexception: (.*)\z/s;
     return $told;
 }
 

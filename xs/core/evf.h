@@ -241,6 +241,10 @@ int evf_process_reap(pid_t pid, int fd, int *ret_wait_status);
  * nothing. fd: of evf_process_open, or -1. */
 bool evf_process_is_stopped(pid_t pid, int fd);
 
+/* "read" for its number on this machine, as /proc/PID/syscall has it; static. NULL: of those that do not wait, or of
+ * another machine. */
+const char *evf_syscall_name(long number);
+
 /* SIGCHLD has arrived: for a host whose own handler took it. Async-signal-safe. */
 void evf_process_hint(void);
 

@@ -46,6 +46,7 @@ static void in_parent(void) {
 static void in_child(void) {
     evf__loops_unlock(); /* there is one thread */
     evf__heartbeat_forget();
+    evf__recorder_forget();
     if (only_execs()) return;
     const bool for_good = is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0;
     const sig_atomic_t parent = evf_fork_generation++;

@@ -2,6 +2,7 @@
  * for, and registering one does not look at the others. One registry for the process; not for several threads at once.
  */
 #include "internal.h"
+#include "recorder.h"
 
 enum { PRIORITIES = 102 }; /* 0 to 100, and those below */
 
@@ -109,6 +110,7 @@ static bool takes_part(const struct evf_hook *hook, enum evf_phase phase, bool w
 /* Until the end, or until a prepare hook refuses. */
 static int run(enum evf_phase phase, bool was_refused, struct evf_hook **ret_refused) {
     struct evf_hook *hook = evf_hook_next(NULL, phase);
+    const unsigned stage = evf__recorder_stage();
     int rc = 0;
     hooks.is_running = true;
     hooks.next = hook != NULL ? &hook->links[phase] : NULL;
@@ -117,6 +119,7 @@ static int run(enum evf_phase phase, bool was_refused, struct evf_hook **ret_ref
         hooks.next = next_of(hook, phase);
         if (!takes_part(hook, phase, was_refused)) continue;
         if (phase == EVF_PREPARE) hook->prepared_in = hooks.round; /* before: it may cancel and free itself */
+        evf__recorder_enter_hook(hook, phase);
         int answer = hook->cb[phase](hook, phase, hook->data);
         if (phase != EVF_PREPARE || answer >= 0) continue;
         rc = answer;
@@ -125,6 +128,7 @@ static int run(enum evf_phase phase, bool was_refused, struct evf_hook **ret_ref
     }
     hooks.next = NULL;
     hooks.is_running = false;
+    evf_recorder_enter((enum evf_stage)stage);
     return rc;
 }
 

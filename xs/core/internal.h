@@ -173,6 +173,12 @@ static inline bool evf__heartbeat_is_on(void) {
 }
 void evf__heartbeat_forget(void); /* in a child; async-signal-safe */
 
+/* recorder.c */
+void evf__recorder_forget(void); /* likewise */
+unsigned evf__recorder_stage(void);
+/* Before each call of a hook, whatever becomes of it. */
+void evf__recorder_enter_hook(const struct evf_hook *hook, enum evf_phase phase);
+
 /* isolate.c */
 int evf__isolate_prepare(void); /* before a fork: finds them */
 int evf__isolate_all(void);     /* in the child: replaces those; their number */

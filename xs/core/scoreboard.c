@@ -29,7 +29,7 @@ _Static_assert(EVF_CAUSE_COUNT <= 16, "header.starts has room for every cause");
 _Static_assert(EVF_SCOREBOARD_ROWS >= 2 * EVF_SLOTS_MAX, "a row for each berth");
 _Static_assert(offsetof(struct evf_scoreboard_header, starts) == 88, "part of the layout: change the version with it");
 _Static_assert(offsetof(struct evf_scoreboard_row, busy_since_ns) == CACHE_LINE, "the worker writes lines of its own");
-_Static_assert(offsetof(struct evf_scoreboard_row, place) == 240, "part of the layout: change the version with it");
+_Static_assert(offsetof(struct evf_scoreboard_row, record) == 240, "part of the layout: change the version with it");
 
 struct evf_scoreboard {
     struct evf_scoreboard_header *header; /* the mapping */
@@ -409,6 +409,8 @@ void evf_scoreboard_free(struct evf_scoreboard *board) {
     for (unsigned i = 0; row != NULL && i < board->rows; i++) {
         if (row == evf_scoreboard_row(board, i)) evf_heartbeat_attach(NULL);
     }
+    const uintptr_t record = (uintptr_t)evf_recorder_record(), start = (uintptr_t)board->header;
+    if (record >= start && record < start + board->bytes) evf_recorder_attach(NULL);
     const struct stat st = {.st_dev = board->device, .st_ino = board->inode};
     if (board->path[0] != '\0' && board->maker == getpid() && is_file_at(board->path, &st)) (void)unlink(board->path);
     evf__loops_lock();
@@ -465,8 +467,21 @@ void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned number) {
     EVF_SCOREBOARD_SET_FLAG(row->is_ready, 0);
     EVF_SCOREBOARD_SET_FLAG(row->has_place, 0);
     for (size_t i = 0; i < EVF_SCOREBOARD_COUNTERS; i++) EVF_SCOREBOARD_SET(row->counters[i], 0);
-    evf_scoreboard_set_text(row->place, sizeof row->place, "", 0);
-    evf_scoreboard_set_text(row->error, sizeof row->error, "", 0);
+    evf_record_begin(&row->record, 0);
+    EVF_SCOREBOARD_SET(row->record.stage, EVF_STAGE_NONE);
+}
+
+void evf_scoreboard_add_death(struct evf_scoreboard *board, int64_t epoch_ns, pid_t pid, unsigned slot,
+                              unsigned generation, const char *reason, size_t length) {
+    struct evf_scoreboard_header *header = board->header;
+    const uint64_t number = EVF_SCOREBOARD_GET(header->deaths);
+    struct evf_death *death = &header->last_deaths[number % EVF_SCOREBOARD_DEATHS];
+    EVF_SCOREBOARD_SET(death->epoch_ns, epoch_ns);
+    EVF_SCOREBOARD_SET(death->pid, (int64_t)pid);
+    EVF_SCOREBOARD_SET(death->slot, (uint32_t)slot);
+    EVF_SCOREBOARD_SET(death->generation, (uint32_t)generation);
+    evf_scoreboard_set_text(death->reason, sizeof death->reason, reason, length);
+    EVF_SCOREBOARD_SET_FLAG(header->deaths, number + 1);
 }
 
 enum { NAME_FREE, NAME_CLAIMED, NAME_WRITTEN };

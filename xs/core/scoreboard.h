@@ -7,6 +7,7 @@
 #define EVF_SCOREBOARD_H
 
 #include "evf.h"
+#include "recorder.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -14,12 +15,21 @@ extern "C" {
 
 #define EVF_SCOREBOARD_MAGIC UINT64_C(0x314b52464c505645) /* "EVPLFRK1" in little endian: another order is refused */
 enum {
-    EVF_SCOREBOARD_VERSION = 2,
+    EVF_SCOREBOARD_VERSION = 3,
     EVF_SCOREBOARD_COUNTERS = 16,
     EVF_SCOREBOARD_NAME = 32,  /* bytes of a counter's name, with its NUL */
     EVF_SCOREBOARD_TEXT = 192, /* bytes of each text of a row, with its NUL */
     EVF_SCOREBOARD_INFO = 4096,
-    EVF_SCOREBOARD_ROWS = 2048 /* at most */
+    EVF_SCOREBOARD_DEATHS = 16,
+    EVF_SCOREBOARD_REASON = 448, /* bytes of the reason of a death, with its NUL */
+    EVF_SCOREBOARD_ROWS = 2048   /* at most */
+};
+
+struct evf_death {
+    int64_t epoch_ns; /* CLOCK_REALTIME */
+    int64_t pid;
+    uint32_t slot, generation;
+    char reason[EVF_SCOREBOARD_REASON];
 };
 
 /* Before the rows. Written by the supervisor, but for `wanted_workers`. */
@@ -43,7 +53,10 @@ struct evf_scoreboard_header {
     int64_t past_counters[EVF_SCOREBOARD_COUNTERS];
     uint32_t counter_states[EVF_SCOREBOARD_COUNTERS]; /* of the names: 0 free, 1 being written, 2 written */
     char counter_names[EVF_SCOREBOARD_COUNTERS][EVF_SCOREBOARD_NAME];
-    char info[EVF_SCOREBOARD_INFO]; /* JSON, for people: name, listeners, program, versions */
+    uint64_t deaths;                                     /* workers that ended without being asked. Set last */
+    struct evf_death last_deaths[EVF_SCOREBOARD_DEATHS]; /* number n, from 0, is in place n % EVF_SCOREBOARD_DEATHS */
+    struct evf_record record;                            /* of the supervisor itself */
+    char info[EVF_SCOREBOARD_INFO];                      /* JSON, for people: name, listeners, program, versions */
 };
 
 struct evf_scoreboard_row {
@@ -63,9 +76,8 @@ struct evf_scoreboard_row {
     uint64_t requests_started, requests_done;
     uint32_t is_ready, has_place; /* set last */
     int64_t counters[EVF_SCOREBOARD_COUNTERS];
-    char place[EVF_SCOREBOARD_TEXT];  /* file and line where it stood when it was examined */
-    char error[EVF_SCOREBOARD_TEXT];  /* the exception that ended it, its start of it */
-    char reason[EVF_SCOREBOARD_TEXT]; /* the supervisor's: how the worker before ended */
+    struct evf_record record;
+    char reason[EVF_SCOREBOARD_REASON]; /* the supervisor's: how the worker before ended */
 };
 
 struct evf_scoreboard; /* this process's view of one */
@@ -89,7 +101,7 @@ int evf_scoreboard_open_fd(int fd, struct evf_scoreboard **ret_board);
  * be closed by the maker, nor a copy of it: that would give up the lock. */
 int evf_scoreboard_fd(const struct evf_scoreboard *board);
 /* Takes the mapping away, and the file's name if this process made it. In another process: the mapping only. A row of
- * it that is stamped is forgotten. NULL is fine. */
+ * it that is stamped, and a record that is written, are forgotten. NULL is fine. */
 void evf_scoreboard_free(struct evf_scoreboard *board);
 /* pid of the living owner; 0: it has ended. Of nameless memory: of the process that made it, as far as its pid tells.
  */
@@ -102,6 +114,9 @@ unsigned evf_scoreboard_rows(const struct evf_scoreboard *board);
 struct evf_scoreboard_row *evf_scoreboard_row(struct evf_scoreboard *board, unsigned row);
 /* For another worker: keeps exited_ns and reason, and adds the numbers to those of the past. */
 void evf_scoreboard_clear_row(struct evf_scoreboard *board, unsigned row);
+/* By the supervisor. What is too long of the reason is cut. */
+void evf_scoreboard_add_death(struct evf_scoreboard *board, int64_t epoch_ns, pid_t pid, unsigned slot,
+                              unsigned generation, const char *reason, size_t length);
 /* The counter of that name, in the rows of all; any process may make it known. EVF_EINVAL: the name is empty or too
  * long. EVF_ENOMEM: all are taken. */
 int evf_scoreboard_counter(struct evf_scoreboard *board, const char *name);

@@ -3,12 +3,11 @@ package EventLoop::Fork::Child;
 use strict;
 use warnings;
 
-use Config;
 use EventLoop::Fork::Loop;
+use EventLoop::Fork::Recorder;
+use Time::HiRes ();
 
 our $VERSION = '0.001';
-
-my @SIGNAL_NAMES = split / /, $Config{sig_name};
 
 sub _new {
     my ($class, %self) = @_;
@@ -37,14 +36,19 @@ sub kill {
     );
 }
 
+# The record is for another child from here on.
+sub _end {
+    my ($self, $wait_status) = @_;
+    my $record = delete $self->{record};
+    @$self{qw(wait_status ended)} = ($wait_status, Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()));
+    $self->{last_record} = $record->read if $record;
+    return;
+}
+
 sub exit_reason {
     my ($self) = @_;
-    my $status = $self->{wait_status};
-    return 'running' unless defined $status;
-    return 'gone, status unknown' if $status == -1;
-    my $signal = $status & 127;
-    return 'exit ' . ($status >> 8) unless $signal;
-    return 'killed by SIG' . ($SIGNAL_NAMES[$signal] || $signal) . ($status & 128 ? ' (core dumped)' : '');
+    return 'running' if $self->is_running;
+    return EventLoop::Fork::Recorder::exit_reason(@$self{qw(wait_status last_record ended)});
 }
 
 # In the child: a fresh loop of the parent's kind, or the parent's own that goes on here.
@@ -109,7 +113,9 @@ The status as in C<$?>, or C<undef> while it runs. -1: it has gone, but somebody
 
 =head2 exit_reason
 
-The status in words: C<exit 3>, C<killed by SIGTERM>, C<running>.
+How it ended, in words: C<exit 3>, C<killed by SIGTERM>, C<exception: no database at App.pm line 7.>, C<running>. Before its
+code has begun it says where: C<killed by SIGSEGV in child hook 'flags' (App.pm line 12) 1.4 ms after fork>. For a fault the
+place of the Perl code follows. See L<EventLoop::Fork::Recorder>.
 
 =head2 loop
 

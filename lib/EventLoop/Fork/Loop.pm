@@ -125,7 +125,9 @@ sub _child_name {
 
 sub _report_exception {
     my ($name, $error) = @_;
-    _complain(_child_name($name) . ': ' . _exception_text($error));
+    my $text = _exception_text($error);
+    EventLoop::Fork::Record::_note_error($text);
+    _complain(_child_name($name) . ": $text");
     return;
 }
 

@@ -147,6 +147,10 @@ An array: how many workers were started, by cause. L</cause_word> has the words.
 
 An array of up to 16 names, as L</counter_index> made them.
 
+=item deaths
+
+How many workers have ended without being asked to.
+
 =item past_requests, past_counters
 
 What workers counted whose rows were cleared since: add the rows, and it is all there ever was.
@@ -205,7 +209,7 @@ By the worker.
 
 =item has_place, place
 
-By the worker when it was examined: where its Perl code stood, as C<FILE line N (OPERATION)>.
+By the worker when it was examined, or had a fault: where its Perl code stood, as C<FILE line N (OPERATION)>.
 
 =item error
 
@@ -224,6 +228,33 @@ Sets some of them, as C<set_header> does.
     $board->clear_row($number);
 
 For the next worker; C<exited> and C<reason> stay.
+
+=head2 add_death
+
+    $board->add_death($slot, $generation, $pid, $reason);
+
+A worker has ended without being asked to.
+
+=head2 deaths
+
+    my @deaths = $board->deaths;
+
+The last 16 of them, the oldest first, as hashes: C<time> (of the day), C<slot>, C<generation>, C<pid>, C<reason>. The header
+has C<deaths>, the number of all.
+
+=head2 attach_record
+
+    $board->attach_record;
+    $board->attach_record($number);
+
+This process, its hooks at forks and its faults, is recorded from now on: in the header as the supervisor, whose faults are
+told on STDERR, too, or in that row. A forked worker needs no call.
+
+=head2 record
+
+    my $record = $board->record($number);
+
+What was recorded in that row, without a number of the supervisor: a hash, see L<EventLoop::Fork::Recorder>.
 
 =head2 owner
 

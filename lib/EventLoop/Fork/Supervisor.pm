@@ -153,6 +153,7 @@ sub _open {
     my $path = $predecessor ? $predecessor->pending($options->{status_file}) : $options->{status_file};
     $self->{board}  = EventLoop::Fork::Scoreboard->new(path => $path, rows => ROWS);
     $self->{shared} = { board => $self->{board} };    # handles lose it with the supervisor: its file goes then
+    $self->{board}->attach_record;
     $self->{board}->set_header(info => $self->_info);
     my ($bell_fd) = $self->{board}->bell_fds;
     CORE::open $self->{bell}, '<&', $bell_fd or _fail("cannot copy descriptor $bell_fd: $!");

@@ -47,18 +47,22 @@ sub place {
     return $row->{has_place} ? $row->{place} : undef;
 }
 
+# When it was examined.
+sub activity { return $_[0]{activity} }
+
 # The row is the next worker's, soon.
 sub _read_last_words {
     my ($self) = @_;
-    $self->{last_row} = $self->_row;
+    $self->{last_row}    = $self->_row;
+    $self->{last_record} = $self->{shared}{board}->record($self->{berth}) if $self->{shared}{board};
     return;
 }
 
 sub exit_reason {
     my ($self) = @_;
-    my $reason = $self->{child}->exit_reason;
-    my $error  = $self->_row->{error};
-    return defined $error && length $error ? "$reason: $error" : $reason;
+    my $child = $self->{child};
+    return $child->exit_reason if $child->is_running || !$self->{last_record};
+    return EventLoop::Fork::Recorder::report($child->wait_status, $self->{last_record}, $child->{ended});
 }
 
 sub status {
@@ -110,9 +114,13 @@ Bytes: private ones where the kernel tells, else the resident size; 0 where it t
 
 Where it stood when it was examined: C<FILE line N>, or C<undef>.
 
+=head2 activity
+
+What it did when it was examined: C<running>, or C<in system call read>. C<undef> where the system does not tell.
+
 =head2 exit_reason
 
-How it ended, with the text of its exception.
+How it ended: the status in words, the text of its exception, and the hook or the step of the fork in which it was.
 
 =head2 kill
 

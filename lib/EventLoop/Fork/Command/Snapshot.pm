@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Command::StatusFile;
+use EventLoop::Fork::Recorder;
 use EventLoop::Fork::Scoreboard;
 use JSON::PP    ();
 use List::Util  qw(sum0);
@@ -61,12 +62,21 @@ sub take {
     };
     $data->{has_fallen_back} =
         ($info->{start_wanted} // '') ne ($info->{start_method} // '') ? JSON::PP::true : JSON::PP::false;
-    $data->{app} = $info->{worker} unless defined $data->{app};
+    $data->{app}    = $info->{worker} unless defined $data->{app};
+    $data->{died}   = $data->{state} eq 'dead' ? _died($self->{board}->record) : undef;
+    $data->{deaths} = [ $self->{board}->deaths ];
     my @slots = slots($self->{board}, $header);
     $data->{workers}              = [ map { _of_slot($_, $header, $pid, $now) } @slots ];
     $data->{workers_ready}        = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };
     @$data{qw(requests counters)} = _totals($header, map { @$_[ 1, 2 ] } @slots);
     return $data;
+}
+
+# Where the supervisor was, if that was not its loop. Nobody knows its status any more.
+sub _died {
+    my ($record) = @_;
+    my $where = EventLoop::Fork::Recorder::last_place($record);
+    return length $where ? $where : undef;
 }
 
 # A clock of another boot is another clock.

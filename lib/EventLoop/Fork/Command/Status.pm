@@ -16,10 +16,10 @@ our $VERSION = '0.001';
 
 sub run {
     my ($self, @arguments) = @_;
-    my $options = $self->options(['json'], @arguments);
+    my $options = $self->options([ 'json', 'deaths' ], @arguments);
     my $wish    = $self->only_argument(@{ $options->{''} });
     my $data    = $options->{json} ? _look_anyway($wish) : _look($wish);
-    EventLoop::Fork::Command::put($options->{json} ? _json($data) : _text($data));
+    EventLoop::Fork::Command::put($options->{json} ? _json($data) : _text($data, $options->{deaths}));
     return $data->{running} ? $self->OK : $self->NOT_RUNNING;
 }
 
@@ -43,9 +43,10 @@ sub _look_anyway {
 sub _json { return JSON::PP->new->canonical->pretty->encode($_[0]) }
 
 sub _text {
-    my ($data) = @_;
+    my ($data, $wants_deaths) = @_;
     my @lines = EventLoop::Fork::Command::Table::heading($data);
     push @lines, '', EventLoop::Fork::Command::Table::workers($data) if @{ $data->{workers} };
+    push @lines, '', EventLoop::Fork::Command::Table::deaths($data)  if $wants_deaths;
     return join '', map { "$_\n" } @lines;
 }
 

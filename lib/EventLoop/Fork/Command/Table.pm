@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use EventLoop::Fork::Command;
+use POSIX ();
 
 our $VERSION = '0.001';
 
@@ -82,7 +83,9 @@ sub _first_line {
     }
     my $how =
         $data->{state} eq 'dead'
-        ? "its supervisor (pid $data->{pid}) has died; this is what it left"
+        ? "its supervisor (pid $data->{pid}) has died"
+        . (defined $data->{died} ? ' ' . plain($data->{died}) : '')
+        . '; this is what it left'
         : "its supervisor (pid $data->{pid}) has ended with exit code $data->{exit_code}";
     return "$name: " . _colour('bad', 'not running') . ": $how";
 }
@@ -90,6 +93,19 @@ sub _first_line {
 sub _starts {
     my ($starts) = @_;
     return join ', ', map { "$_ $starts->{$_}" } sort { $starts->{$b} <=> $starts->{$a} || $a cmp $b } keys %$starts;
+}
+
+# ---- Deaths -----------------------------------------------------------------------------------------------------
+
+# The last one first.
+sub deaths {
+    my ($data) = @_;
+    return 'no worker has died' unless @{ $data->{deaths} };
+    return map {
+              POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $_->{time})
+            . " worker $_->{slot} (slot $_->{slot}, pid $_->{pid}, generation $_->{generation}): "
+            . plain($_->{reason})
+    } reverse @{ $data->{deaths} };
 }
 
 # ---- The workers ----------------------------------------------------------------------------------------------------
@@ -196,7 +212,7 @@ Text for C<evfork status> and C<evfork top>, out of what L<EventLoop::Fork::Comm
 
 =head1 FUNCTIONS
 
-=head2 heading, workers
+=head2 heading, workers, deaths
 
 Lists of lines, without their ends.
 

@@ -11,6 +11,7 @@ our $VERSION = '0.001';
 use Errno qw(EAGAIN);
 use EventLoop::Fork;
 use EventLoop::Fork::Scoreboard;
+use EventLoop::Fork::Supervisor::Process;
 use EventLoop::Fork::Worker;
 use EventLoop::Fork::WorkerHandle;
 use POSIX        ();
@@ -103,6 +104,9 @@ sub _ask {
 
 sub _examine {
     my ($self, $action) = @_;
+    my $handle = $self->{handles}{ $action->{berth} };
+    # Before the signal, which ends many a system call.
+    $handle->{activity} = EventLoop::Fork::Supervisor::Process::activity($action->{pid}) if $handle;
     $self->{board}->set_row($action->{berth}, has_place => 0);
     return $self->_signal($action, EventLoop::Fork::_examine_signal());
 }
@@ -162,6 +166,7 @@ sub _fork {
             EventLoop::Fork->fork(
                 loop    => $self->_adapter->loop,
                 name    => "worker $handle->{slot}",
+                _row    => [ $self->{board}, $handle->{berth} ],
                 code    => sub { EventLoop::Fork::Worker->_begin($self, $handle, $_[0], $held) },
                 on_exit => sub { $weak->_on_exit($handle, $_[1]) if $weak },
             );
@@ -201,7 +206,13 @@ sub _on_exit {
     $self->_notice($handle);    # what it has said before; the bell may be later than the end
     $handle->{wait_status} = $wait_status;
     $handle->_read_last_words;
-    $self->{board}->set_row($berth, exited => _now(), reason => $handle->exit_reason) if $self->{board};
+    if ($self->{board}) {
+        my $reason = $handle->exit_reason;
+        my $row    = $handle->{last_row};
+        $self->{board}->set_row($berth, exited => _now(), reason => $reason);
+        $self->{board}->add_death($handle->{slot}, $handle->{generation}, $handle->pid, $reason)
+            if !$row->{is_stopping};
+    }
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
     return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);

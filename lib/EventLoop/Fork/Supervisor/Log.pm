@@ -70,8 +70,16 @@ sub event {
     return $self->line($self->text($event));
 }
 
-sub _why   { return length($_[0]{cause} // '') ? " ($_[0]{cause})"  : '' }
-sub _place { return defined $_[0]{place}       ? " at $_[0]{place}" : '' }
+sub _why { return length($_[0]{cause} // '') ? " ($_[0]{cause})" : '' }
+
+sub _place {
+    my ($event) = @_;
+    my @where = (
+        defined $event->{place}    ? " at $event->{place}"  : '',
+        defined $event->{activity} ? ", $event->{activity}" : ''
+    );
+    return join '', @where;
+}
 
 sub _seconds {
     my ($seconds) = @_;

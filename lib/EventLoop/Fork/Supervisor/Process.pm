@@ -69,6 +69,16 @@ sub _has_socket {
     return @found > 0;
 }
 
+# The first field is a number, or "running"; who may not look into the process gets nothing.
+sub activity {
+    my ($pid)  = @_;
+    my ($call) = (_text("$pid/syscall") // '') =~ /\A(\w+)/ or return;
+    return 'running' if $call eq 'running';
+    return           if $call !~ /\A[0-9]+\z/;
+    require EventLoop::Fork;
+    return 'in system call ' . (EventLoop::Fork::_syscall_name($call) // $call);
+}
+
 # Of that process, which may be this one.
 sub zombies_of {
     my ($parent) = @_;
@@ -128,6 +138,10 @@ True for a running process of whichever user. A zombie has ended.
 =head2 started_at($pid)
 
 When it was started, in seconds of the epoch; C<undef> where that is not known.
+
+=head2 activity($pid)
+
+C<running>, or C<in system call read>; C<undef> where the system does not tell it.
 
 =head2 zombies_of($pid)
 

@@ -31,8 +31,9 @@ sub _report {
         @event{qw(slot pid cause)} = ($berth >> 1, $action->{pid}, $action->{cause});
         $event{generation} = $handle->generation if $handle;
     }
-    $event{reason}      = $self->{spawn_error} if $name eq 'spawn_failed';
-    $event{place}       = $handle->place       if $handle && ($name eq 'worker_stuck' || $name eq 'worker_killed');
+    $event{reason} = $self->{spawn_error} if $name eq 'spawn_failed';
+    @event{qw(place activity)} = ($handle->place, $handle->activity)
+        if $handle && ($name eq 'worker_stuck' || $name eq 'worker_killed');
     $event{$_}          = $action->{$_} for grep { $action->{$_} } qw(elapsed count is_fast);
     $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
     $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';

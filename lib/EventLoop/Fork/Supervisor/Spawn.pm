@@ -26,7 +26,7 @@ sub start {
     my $child   = EventLoop::Fork::Child->_new(name => "worker $handle->{slot}");
     my $ended   = sub {
         my ($pid, $wait_status) = @_;
-        $child->{wait_status} = $wait_status;
+        $child->_end($wait_status);
         $on_exit->($child, $wait_status);
     };
     my ($pid, $fd) = EventLoop::Fork::_spawn(

@@ -50,6 +50,7 @@ sub _begin {
     my ($board_fd, $bell_fd, $life_fd, @listener_fds) =
         map { EventLoop::Fork::Supervisor::Spawn::FIRST_FD() + $_ } 0 .. 2 + @{ $given->{listeners} };
     my $board = EventLoop::Fork::Scoreboard->_open_fd($board_fd);
+    $board->attach_record($given->{berth});
     my (%supervisor, $child);
     my $done = eval {
         $given->{version} eq $VERSION
