@@ -217,12 +217,16 @@ struct glue_hook_options {
     SV *name, *object, *code[EVF_PHASE_COUNT]; /* NULL: none */
     NV timeout;
     unsigned char priority;
-    bool refuses;
+    bool refuses, may_skip;
 };
 SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *options);
 void glue_hook_cancel(pTHX_ SV *handle);
 SV *glue_hook_name(pTHX_ SV *handle);
-SV *glue_hooks_refusal(pTHX); /* why the last fork was refused; mortal */
+/* By the number that a record has. The label of a hook that may be left out, or undef: there is none. */
+SV *glue_hook_skippable(pTHX_ UV id);
+void glue_hook_skip(pTHX_ UV id); /* its child callback, in every fork from now on */
+void glue_hooks_restore(pTHX);    /* those that were left out take part again */
+SV *glue_hooks_refusal(pTHX);     /* why the last fork was refused; mortal */
 
 /* Prints the text after so many seconds, unless it is stopped before. One at a time. */
 void glue_watchdog_start(NV seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));

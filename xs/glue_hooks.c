@@ -11,6 +11,8 @@ struct glue_hook {
     SV *name, *label; /* as given; for messages: 'name' (file line number) */
     NV timeout;       /* seconds; 0: none */
     bool refuses;     /* the fork, when its prepare callback dies */
+    bool may_skip;    /* the child callback, when it ends the children */
+    bool is_skipped;
     unsigned references;
     PerlInterpreter *perl;
 };
@@ -122,6 +124,7 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
     dTHX;
     PERL_UNUSED_ARG(evf);
     if (PERL_GET_CONTEXT != hook->perl) return 0; /* the fork of another thread */
+    if (phase == EVF_CHILD && hook->is_skipped) return 0;
     ENTER;
     SAVEDESTRUCTOR_X(break_unless_returned, &has_returned);
     hook->references++;
@@ -151,6 +154,43 @@ SV *glue_hooks_refusal(pTHX) {
     return sv_2mortal(text);
 }
 
+/* ---- Leaving out -------------------------------------------------------------------------------------------- */
+
+/* Hooks of others, by the C interface, are not ours to look into. */
+static struct glue_hook *next_of_ours(struct evf_hook **position) {
+    while ((*position = evf_hook_next(*position, EVF_CHILD)) != NULL) {
+        if ((*position)->cb[EVF_CHILD] == on_phase) return (*position)->data;
+    }
+    return NULL;
+}
+
+static struct glue_hook *find_skippable(UV id) {
+    struct evf_hook *position = NULL;
+    struct glue_hook *hook;
+    while ((hook = next_of_ours(&position)) != NULL) {
+        if (hook->may_skip && PTR2UV(&hook->evf) == id) return hook;
+    }
+    return NULL;
+}
+
+SV *glue_hook_skippable(pTHX_ UV id) {
+    const struct glue_hook *hook = find_skippable(id);
+    return hook != NULL ? newSVsv(hook->label) : newSV(0);
+}
+
+void glue_hook_skip(pTHX_ UV id) {
+    PERL_UNUSED_CONTEXT;
+    struct glue_hook *hook = find_skippable(id);
+    if (hook != NULL) hook->is_skipped = true;
+}
+
+void glue_hooks_restore(pTHX) {
+    PERL_UNUSED_CONTEXT;
+    struct evf_hook *position = NULL;
+    struct glue_hook *hook;
+    while ((hook = next_of_ours(&position)) != NULL) hook->is_skipped = false;
+}
+
 /* ---- The handle --------------------------------------------------------------------------------------------- */
 
 static int handle_free(pTHX_ SV *handle, MAGIC *magic) {
@@ -173,6 +213,7 @@ SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *
                            CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller));
     hook->timeout = options->timeout;
     hook->refuses = options->refuses;
+    hook->may_skip = options->may_skip;
     hook->evf.data = hook;
     hook->evf.name = SvPV_nolen(hook->label);
     hook->evf.priority = options->priority;

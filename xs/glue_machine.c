@@ -76,6 +76,7 @@ void glue_machine_event(pTHX_ const char *type, HV *fields, struct evf_superviso
     event->extension_ns = glue_machine_duration(aTHX_ fields, "extension");
     event->requests = (uint64_t)glue_machine_number(aTHX_ fields, "requests");
     event->rss_bytes = (uint64_t)glue_machine_number(aTHX_ fields, "rss");
+    event->culprit = (uint64_t)glue_machine_number(aTHX_ fields, "culprit");
     event->workers = (unsigned)glue_machine_number(aTHX_ fields, "workers");
     event->is_fast = glue_machine_number(aTHX_ fields, "is_fast") != 0;
 }
@@ -83,7 +84,7 @@ void glue_machine_event(pTHX_ const char *type, HV *fields, struct evf_superviso
 static const char *const action_names[] = {
     [EVF_ACTION_SPAWN] = "SPAWN",   [EVF_ACTION_DRAIN] = "DRAIN", [EVF_ACTION_EXAMINE] = "EXAMINE",
     [EVF_ACTION_KILL] = "KILL",     [EVF_ACTION_LOOK] = "LOOK",   [EVF_ACTION_REPORT] = "REPORT",
-    [EVF_ACTION_FINISH] = "FINISH",
+    [EVF_ACTION_FINISH] = "FINISH", [EVF_ACTION_SKIP] = "SKIP",   [EVF_ACTION_RESTORE] = "RESTORE",
 };
 
 SV *glue_machine_action(pTHX_ const struct evf_supervisor_action *action) {
@@ -93,6 +94,7 @@ SV *glue_machine_action(pTHX_ const struct evf_supervisor_action *action) {
     glue_machine_store(aTHX_ hash, "pid", newSViv(action->pid));
     glue_machine_store(aTHX_ hash, "generation", newSVuv(action->generation));
     glue_machine_store(aTHX_ hash, "cause", newSVpv(evf_cause_word(action->cause), 0));
+    if (action->culprit != 0) glue_machine_store(aTHX_ hash, "culprit", newSVuv((UV)action->culprit));
     if (action->type == EVF_ACTION_SPAWN) {
         glue_machine_store(aTHX_ hash, "method", newSVpv(action->method == EVF_START_SPAWN ? "spawn" : "fork", 0));
         glue_machine_store(aTHX_ hash, "requests_max", newSVnv((NV)action->requests_max));

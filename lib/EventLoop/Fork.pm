@@ -283,7 +283,8 @@ Seconds. A C<child> callback that takes longer is reported on STDERR, and goes o
 
 A callback that dies is reported on STDERR with the hook's name and place, and the fork goes on. With C<cancel>, when
 C<prepare> dies, there is no fork: C<fork> of this module throws C<EVF_ECANCELED>, perl's own returns undef with C<$!>
-ECANCELED.
+ECANCELED. C<skip> is for a supervisor (L<EventLoop::Fork::Supervisor>): when C<child> has ended worker after worker, and the
+breaker would open, that callback is left out until the next reload.
 
 =back
 

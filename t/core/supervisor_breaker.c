@@ -263,6 +263,87 @@ static void spawn_from_the_start(void) {
     close_it();
 }
 
+/* ---- What can be left out ----------------------------------------------------------------------------------- */
+
+enum { HOOK = 7, OTHER_HOOK = 8 };
+
+static void fail_by(unsigned berth, int count, uint64_t culprit) {
+    for (int i = 0; i < count; i++) {
+        if (worker(berth).state == EVF_WORKER_BACKOFF) pass(worker(berth).deadline_ns - now_ns);
+        send_event((struct evf_supervisor_event){.type = EVF_EVENT_EXITED,
+                                                 .berth = berth,
+                                                 .pid = worker(berth).pid,
+                                                 .wait_status = BY_SEGV,
+                                                 .culprit = culprit});
+    }
+}
+
+static void culprit_is_skipped(void) {
+    defaults(1);
+    options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_by(0, 4, HOOK);
+    forget();
+    fail_by(0, 1, HOOK);
+    CHECK(strstr(did, "skip:0") != NULL);
+    CHECK(strstr(told, "hook_skipped") != NULL);
+    CHECK(last_report[EVF_REPORT_SKIPPED].culprit == HOOK);
+    CHECK_INT(last_report[EVF_REPORT_SKIPPED].wait_status, BY_SEGV);
+    CHECK_INT(pool().method, EVF_START_FORK); /* the first way out */
+    CHECK(!pool().breaker_is_open);
+    pass(30 * SECOND);
+    ready(0);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    close_it();
+}
+
+static void different_culprits(void) {
+    defaults(1);
+    options.can_spawn = true;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_by(0, 4, HOOK);
+    fail_by(0, 1, OTHER_HOOK);
+    CHECK(strstr(told, "hook_skipped") == NULL);
+    CHECK_INT(pool().method, EVF_START_SPAWN); /* the next way out */
+    close_it();
+}
+
+static void skipped_then_spawn(void) {
+    defaults(1);
+    options.can_spawn = true;
+    options.crash_window_ns = 1000 * SECOND;
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_by(0, 5, HOOK);
+    CHECK_INT(pool().method, EVF_START_FORK);
+    pass(30 * SECOND);
+    fail_by(0, 5, 0); /* it was not the hook alone */
+    CHECK_INT(pool().method, EVF_START_SPAWN);
+    close_it();
+}
+
+static void reload_restores(void) {
+    defaults(1);
+    open_it();
+    event(EVF_EVENT_START, 0);
+    fail_by(0, 5, HOOK);
+    pass(30 * SECOND);
+    ready(0);
+    forget();
+    event(EVF_EVENT_RELOAD, 0);
+    EXPECT("restore:0 spawn:1");
+    fail_by(1, 1, HOOK); /* one is enough now */
+    CHECK(strstr(did, "skip:1") != NULL);
+    CHECK_INT(pool().state, EVF_POOL_RELOADING);
+    pass(30 * SECOND);
+    ready(1);
+    exited(0, 0);
+    CHECK_INT(pool().state, EVF_POOL_RUNNING);
+    close_it();
+}
+
 int main(int argc, char **argv) {
     static const struct tap_test tests[] = {
         TAP_TEST(nothing_starts, "when nothing ever started the pool ends with 2"),
@@ -277,6 +358,10 @@ int main(int argc, char **argv) {
         TAP_TEST(forks_under_way, "forks that were under way then do not count"),
         TAP_TEST(reload_tries_fork_again, "a reload tries fork again"),
         TAP_TEST(reload_falls_back_at_once, "one fault is enough then, and the reload goes on"),
+        TAP_TEST(culprit_is_skipped, "what ended all of them is left out"),
+        TAP_TEST(different_culprits, "not if it was not always the same"),
+        TAP_TEST(skipped_then_spawn, "the other ways out are left"),
+        TAP_TEST(reload_restores, "a reload tries it again, and one end is enough"),
         TAP_TEST(spawn_from_the_start, "a pool that only spawns never forks"),
     };
     return run_once_only(tests, COUNT_OF(tests), argc, argv);

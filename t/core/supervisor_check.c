@@ -17,7 +17,8 @@ void check_init(struct checker *checker, const struct evf_supervisor_options *op
 /* ---- Telling ------------------------------------------------------------------------------------------------ */
 
 void check_describe(const struct evf_supervisor_action *action, char *text, size_t size) {
-    static const char *const names[] = {"SPAWN", "DRAIN", "EXAMINE", "KILL", "LOOK", "REPORT", "FINISH"};
+    static const char *const names[] = {"SPAWN", "DRAIN",   "EXAMINE", "KILL",  "LOOK",
+                                        "SKIP",  "RESTORE", "REPORT",  "FINISH"};
     const bool is_report = action->type == EVF_ACTION_REPORT;
     (void)snprintf(text, size, "    %s %s berth=%u pid=%d generation=%u cause=%s status=%d exit=%d ns=%" PRId64,
                    names[action->type], is_report ? evf_report_word(action->report) : "", action->berth,
@@ -127,6 +128,9 @@ static void check_expectations(struct checker *checker, const struct evf_pool_vi
     const bool says_open = checker->expects_open && had_served > 0;
     require(checker, reported[EVF_REPORT_BREAKER_OPEN] == says_open, "the breaker's opening", 0);
     require(checker, reported[EVF_REPORT_BREAKER_CLOSED] == checker->expects_close, "the breaker's closing", 0);
+    require(checker, reported[EVF_REPORT_SKIPPED] == (checker->expects_skip != 0), "the report of what is left out", 0);
+    require(checker, checker->skips == (checker->expects_skip != 0), "what is left out", 0);
+    require(checker, checker->restores == checker->expects_restore, "what takes part again", 0);
     require(checker, reported[EVF_REPORT_FALLBACK] == checker->expects_fallback, "the start method's change", 0);
     require(checker, reported[EVF_REPORT_SUSPENDED] == checker->was_late, "our own sleep", 0);
     require(checker, !checker->expects_rollback || reported[EVF_REPORT_RELOAD_FAILED] == 1, "no roll-back", 0);
@@ -162,6 +166,8 @@ static void take_time(struct checker *checker, int64_t now_ns) {
 
 static void begin_step(struct checker *checker, const struct evf_supervisor_event *event, int64_t now_ns) {
     memset(checker->reported, 0, sizeof checker->reported);
+    checker->expects_skip = checker->skips = checker->restores = 0;
+    checker->expects_restore = false;
     checker->expects_open = checker->expects_close = checker->expects_fallback = checker->expects_rollback = false;
     struct check_line *line = next_line(checker);
     line->is_action = false;

@@ -20,6 +20,7 @@ struct check_worker {
     bool is_ready_early, has_exited_early;
     pid_t pid, early_ready_pid, early_exit_pid;
     int early_status;
+    uint64_t early_culprit;
     unsigned generation;
     enum evf_start_method method;
     enum evf_cause cause; /* of the last EXAMINE */
@@ -45,12 +46,16 @@ struct checker {
     struct {
         int64_t when_ns;
         bool is_fault;
+        uint64_t culprit;
     } crash[CHECK_CRASHES];
     struct check_worker worker[CHECK_BERTHS];
     struct check_slot slot[EVF_SLOTS_MAX];
     unsigned berths;                     /* seen */
     unsigned reported[EVF_REPORT_COUNT]; /* in this step */
-    bool expects_open, expects_close, expects_fallback, expects_rollback;
+    bool expects_open, expects_close, expects_fallback, expects_rollback, expects_restore;
+    bool has_skipped, tries_skipped_again;
+    uint64_t expects_skip;    /* 0: none */
+    unsigned skips, restores; /* in this step */
     bool tries_fork_again;
     bool is_fast, was_late;
     int64_t probe_ns;

@@ -159,6 +159,12 @@ void check_action(struct checker *checker, const struct evf_supervisor *supervis
     if (action->type == EVF_ACTION_DRAIN) check_drain(checker, action);
     if (action->type == EVF_ACTION_EXAMINE) check_examine(checker, action, event);
     if (action->type == EVF_ACTION_KILL) check_kill(checker, action, event);
+    if (action->type == EVF_ACTION_SKIP) {
+        require(checker, action->culprit != 0 && action->culprit == checker->expects_skip, "the wrong one is left out",
+                0);
+        checker->skips++;
+    }
+    if (action->type == EVF_ACTION_RESTORE) checker->restores++;
     if (action->type == EVF_ACTION_FINISH) check_finish(checker, action);
     if (action->type == EVF_ACTION_REPORT) check_report(checker, action);
 }

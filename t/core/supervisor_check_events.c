@@ -39,10 +39,24 @@ static void fall_back(struct checker *checker) {
     checker->crashes = 0;
 }
 
+static void leave_out(struct checker *checker, uint64_t culprit) {
+    checker->expects_skip = culprit;
+    checker->has_skipped = true;
+    checker->crashes = 0;
+}
+
 static void open_or_fall_back(struct checker *checker) {
     bool all_faults = true;
-    for (unsigned i = checker->crashes - checker->options.crash_limit; i < checker->crashes; i++)
+    const uint64_t culprit = checker->crash[checker->crashes - 1].culprit;
+    bool is_one = culprit != 0;
+    for (unsigned i = checker->crashes - checker->options.crash_limit; i < checker->crashes; i++) {
         all_faults = all_faults && checker->crash[i].is_fault;
+        is_one = is_one && checker->crash[i].culprit == culprit;
+    }
+    if (is_one) {
+        leave_out(checker, culprit);
+        return;
+    }
     checker->crashes = 0;
     if (checker->options.can_spawn && !checker->is_fallen_back && !checker->options.only_spawn && all_faults) {
         fall_back(checker);
@@ -53,7 +67,7 @@ static void open_or_fall_back(struct checker *checker) {
     checker->probe_ns = sum(checker->now_ns, probe_interval(checker));
 }
 
-static void count_crash(struct checker *checker, bool is_fault) {
+static void count_crash(struct checker *checker, bool is_fault, uint64_t culprit) {
     const unsigned limit = checker->options.crash_limit;
     if (limit == 0 || checker->options.crash_window_ns == 0 || checker->is_open) return;
     if (checker->crashes == CHECK_CRASHES) {
@@ -61,6 +75,7 @@ static void count_crash(struct checker *checker, bool is_fault) {
         checker->crashes--;
     }
     checker->crash[checker->crashes].when_ns = checker->now_ns;
+    checker->crash[checker->crashes].culprit = culprit;
     checker->crash[checker->crashes++].is_fault = is_fault;
     unsigned in_window = 0;
     for (unsigned i = 0; i < checker->crashes; i++)
@@ -82,7 +97,7 @@ static bool spawns(const struct checker *checker) {
 }
 
 static void start_failed(struct checker *checker, unsigned berth, const struct check_worker *was, int status,
-                         bool had_old) {
+                         uint64_t culprit, bool had_old) {
     const unsigned generation = was->generation;
     struct check_slot *slot = &checker->slot[berth / 2];
     const bool by_us = checker->before.state == EVF_WORKER_KILLING;
@@ -91,6 +106,10 @@ static void start_failed(struct checker *checker, unsigned berth, const struct c
         slot->replacement_not_before_ns =
             sum(checker->now_ns, least_delay(checker, ++slot->replacement_failures, false));
     else slot->not_before_ns = sum(checker->now_ns, least_delay(checker, ++slot->failures, !asks));
+    if (checker->tries_skipped_again && was->method == EVF_START_FORK && culprit != 0) {
+        leave_out(checker, culprit);
+        return;
+    }
     if (checker->tries_fork_again && was->method == EVF_START_FORK && by_fault(status) && !by_us) {
         fall_back(checker);
         return;
@@ -98,7 +117,7 @@ static void start_failed(struct checker *checker, unsigned berth, const struct c
     if (checker->reloading != 0 && generation == checker->generation && checker->proven != generation && had_old)
         checker->expects_rollback = true;
     if (was->method == (spawns(checker) ? EVF_START_SPAWN : EVF_START_FORK))
-        count_crash(checker, by_fault(status) && !by_us);
+        count_crash(checker, by_fault(status) && !by_us, culprit);
 }
 
 static void main_died(struct checker *checker, unsigned berth, int64_t ready_ns) {
@@ -110,14 +129,14 @@ static void main_died(struct checker *checker, unsigned berth, int64_t ready_ns)
     slot->replacement_not_before_ns = 0;
 }
 
-static void ended(struct checker *checker, unsigned berth, int status, bool had_old) {
+static void ended(struct checker *checker, unsigned berth, int status, uint64_t culprit, bool had_old) {
     const struct check_worker was = checker->worker[berth];
     const struct evf_worker_view *before = &checker->before;
     memset(&checker->worker[berth], 0, sizeof was);
     if (checker->is_stopping || before->is_leaving) return;
     const bool is_startup = before->state == EVF_WORKER_STARTING ||
                             (before->state == EVF_WORKER_KILLING && before->cause == EVF_CAUSE_STARTUP);
-    if (!was.was_ready && is_startup) start_failed(checker, berth, &was, status, had_old);
+    if (!was.was_ready && is_startup) start_failed(checker, berth, &was, status, culprit, had_old);
     else if (!was.is_old) main_died(checker, berth, was.ready_ns);
 }
 
@@ -126,7 +145,7 @@ static void became_ready(struct checker *checker, unsigned berth) {
     worker->is_ready = worker->was_ready = true;
     worker->ready_ns = checker->now_ns;
     checker->was_ever_ready = true;
-    if (worker->method == EVF_START_FORK) checker->tries_fork_again = false;
+    if (worker->method == EVF_START_FORK) checker->tries_fork_again = checker->tries_skipped_again = false;
     if (checker->before.is_replacement) {
         checker->slot[berth / 2].replacement_failures = 0;
         checker->worker[berth ^ 1].is_old = is_alive(&checker->worker[berth ^ 1]);
@@ -162,7 +181,7 @@ static void spawn_answered(struct checker *checker, const struct evf_supervisor_
         worker->has_exited_early && (worker->early_exit_pid == 0 || worker->early_exit_pid == event->pid);
     const bool is_ready =
         worker->is_ready_early && (worker->early_ready_pid == 0 || worker->early_ready_pid == event->pid);
-    if (exited) ended(checker, event->berth, worker->early_status, had_old);
+    if (exited) ended(checker, event->berth, worker->early_status, worker->early_culprit, had_old);
     else if (is_ready && checker->before.state == EVF_WORKER_STARTING) became_ready(checker, event->berth);
 }
 
@@ -186,9 +205,10 @@ static void worker_event(struct checker *checker, const struct evf_supervisor_ev
             worker->early_ready_pid = event->pid;
         } else if (checker->before.state == EVF_WORKER_STARTING) became_ready(checker, event->berth);
     } else if (event->type == EVF_EVENT_EXITED) {
-        if (worker->is_running) ended(checker, event->berth, event->wait_status, had_old);
+        if (worker->is_running) ended(checker, event->berth, event->wait_status, event->culprit, had_old);
         worker->has_exited_early = worker->is_awaited;
         worker->early_status = event->wait_status;
+        worker->early_culprit = event->culprit;
         worker->early_exit_pid = event->pid;
     }
 }
@@ -226,6 +246,9 @@ static void pool_event(struct checker *checker, const struct evf_supervisor *sup
         checker->expects_fallback = checker->tries_fork_again = true;
         checker->crashes = 0;
     }
+    checker->expects_restore = checker->has_skipped;
+    checker->tries_skipped_again = checker->tries_skipped_again || checker->has_skipped;
+    checker->has_skipped = false;
     if (anybody_is_kept(supervisor, checker)) return;
     for (unsigned slot = 0; slot < checker->berths / 2; slot++)
         checker->slot[slot].failures = 0, checker->slot[slot].not_before_ns = 0;

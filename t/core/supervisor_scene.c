@@ -52,7 +52,8 @@ void expect(char *got, const char *expected, const char *file, int line) {
 }
 
 static void note_action(const struct evf_supervisor_action *action) {
-    static const char *const words[] = {"spawn", "drain", "examine", "kill", "look", "report", "finish"};
+    static const char *const words[] = {"spawn", "drain",   "examine", "kill",  "look",
+                                        "skip",  "restore", "report",  "finish"};
     if (action->type == EVF_ACTION_LOOK) looks++;
     else if (action->type == EVF_ACTION_REPORT) {
         last_report[action->report] = *action;

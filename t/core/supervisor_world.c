@@ -34,7 +34,7 @@ struct world {
     bool is_start_wanted, is_stop_wanted;
     unsigned after_the_end, haste; /* one operator's event in so many steps */
     /* Of 100. */
-    unsigned fails, signals, dies, hangs, is_deaf, forks_fail, is_slow;
+    unsigned fails, signals, dies, hangs, is_deaf, forks_fail, is_slow, culprits;
     struct process process[BERTHS];
 };
 
@@ -93,6 +93,7 @@ static void draw_manners(struct world *world) {
     world->is_deaf = (unsigned)ONE_OF(world, 0, 30, 100);
     world->forks_fail = (unsigned)ONE_OF(world, 0, 0, 10, 50);
     world->is_slow = (unsigned)ONE_OF(world, 0, 20, 80);
+    world->culprits = (unsigned)ONE_OF(world, 0, 2, 3);
     world->haste = (unsigned)ONE_OF(world, 10, 30, 200);
 }
 
@@ -187,6 +188,7 @@ static bool take_due(struct world *world, struct process *process, struct evf_su
     } else if (process->exit_ns <= now_ns) {
         event->type = EVF_EVENT_EXITED;
         event->wait_status = process->status;
+        event->culprit = world->culprits > 0 && !process->is_ready_told ? draw(world, world->culprits) : 0;
         process->exit_ns = process->ready_ns = process->heartbeat_ns = process->sample_ns = NEVER;
         process->is_ready_told = false;
         process->is_spawned = !process->is_answered;
@@ -245,6 +247,7 @@ static void stale_event(struct world *world, struct evf_supervisor_event *event)
     event->berth = berth;
     event->pid = process->last_pid != 0 ? process->last_pid : 999;
     event->wait_status = 11;
+    event->culprit = 1;
     event->busy_since_ns = 1;
     event->requests = UINT64_MAX;
     const bool is_answer = event->type == EVF_EVENT_SPAWNED || event->type == EVF_EVENT_SPAWN_FAILED;

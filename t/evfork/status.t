@@ -49,7 +49,7 @@ subtest JSON => sub {
         [
             sort
                 qw(app breaker_open counters deaths died exit_code file generation has_fallen_back listeners loop name perl pid program requests
-                running start_method started starts state uptime version workers workers_ready workers_wanted)
+                running skipped_hooks start_method started starts state uptime version workers workers_ready workers_wanted)
         ],
         'keys'
     );

@@ -71,7 +71,9 @@ enum evf_event_type {
     EVF_EVENT_SPAWNED,      /* berth, pid: an action SPAWN succeeded */
     EVF_EVENT_SPAWN_FAILED, /* berth, error (an errno): it did not */
     EVF_EVENT_READY,        /* berth */
-    EVF_EVENT_EXITED,       /* berth, wait_status: as of waitpid; -1 unknown */
+    /* berth, wait_status: as of waitpid; -1 unknown. culprit: a number for what ended it, if that can be left out; 0:
+       no */
+    EVF_EVENT_EXITED,
     EVF_EVENT_HEARTBEAT, /* berth, busy_since_ns: 0 is idle; extension_ns: what it was allowed beyond the timeout. What
                           * it was busy with before READY does not count */
     EVF_EVENT_SAMPLE,    /* berth, requests, rss_bytes (0: not known) */
@@ -88,7 +90,7 @@ struct evf_supervisor_event {
     pid_t pid;
     int wait_status, error;
     int64_t busy_since_ns, extension_ns;
-    uint64_t requests, rss_bytes;
+    uint64_t requests, rss_bytes, culprit;
     unsigned workers;
     bool is_fast;
 };
@@ -125,6 +127,8 @@ enum evf_action_type {
     EVF_ACTION_EXAMINE, /* berth, pid: have its place written down. Answer, if any: EXAMINED. A KILL follows */
     EVF_ACTION_KILL,    /* berth, pid */
     EVF_ACTION_LOOK,    /* answer with a HEARTBEAT and a SAMPLE for each worker that is ready */
+    EVF_ACTION_SKIP,    /* culprit: leave it out of every fork from now on */
+    EVF_ACTION_RESTORE, /* what was left out takes part again */
     EVF_ACTION_REPORT,  /* report, and what belongs to it */
     EVF_ACTION_FINISH   /* exit_code; the last action of all */
 };
@@ -143,6 +147,7 @@ enum evf_action_type {
     X(EVF_REPORT_BREAKER_CLOSED, "breaker_closed")                                                                     \
     /* method, cause: FAILED or RELOAD; after failed starts berth and wait_status of the last one */                   \
     X(EVF_REPORT_FALLBACK, "start_method_changed")                                                                     \
+    X(EVF_REPORT_SKIPPED, "hook_skipped")        /* culprit, berth and wait_status of the last one that it ended */    \
     X(EVF_REPORT_RELOADING, "reloading")         /* generation */                                                      \
     X(EVF_REPORT_RELOADED, "reloaded")           /* generation */                                                      \
     X(EVF_REPORT_RELOAD_FAILED, "reload_failed") /* generation that failed, berth, cause, wait_status */               \
@@ -169,7 +174,7 @@ struct evf_supervisor_action {
     pid_t pid;
     int wait_status, error, exit_code;
     int64_t elapsed_ns;
-    uint64_t requests_max;
+    uint64_t requests_max, culprit;
     bool is_fast;
 };
 

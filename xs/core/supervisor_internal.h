@@ -36,6 +36,7 @@ struct evf__worker {
     int64_t waiting_since_ns; /* in a back-off */
     int heap_index;
     int early_status;
+    uint64_t culprit;                      /* of its end, once that has come */
     pid_t early_ready_pid, early_exit_pid; /* whom that was about; 0: not told */
     unsigned char large_samples;           /* in a row, above max_rss */
     bool is_awaited;                       /* the answer to SPAWN has not come yet */
@@ -58,6 +59,7 @@ struct evf__slot {
 
 struct evf__crash {
     int64_t when_ns;
+    uint64_t culprit;
     bool is_fault;
 };
 
@@ -74,7 +76,9 @@ struct evf_supervisor {
     unsigned current; /* alive, and of the pool's generation */
     unsigned served;  /* alive, and ready now or before */
     bool is_started, is_fast, is_halting, was_ever_ready;
-    bool retries_fork; /* had fallen back before a reload: one fault is enough now */
+    bool retries_fork;    /* had fallen back before a reload: one fault is enough now */
+    bool has_skipped;     /* something is left out */
+    bool retries_skipped; /* was, before a reload: one end by it is enough now */
 
     bool breaker_is_open;
     int64_t probe_ns; /* while it is open: no start before */

@@ -115,6 +115,12 @@ static struct evf_supervisor_action *change_method(struct evf_supervisor *superv
     return report;
 }
 
+static void restore_skipped(struct evf_supervisor *supervisor) {
+    supervisor->has_skipped = false;
+    supervisor->retries_skipped = true;
+    (void)evf__act(supervisor, EVF_ACTION_RESTORE, 0);
+}
+
 void evf__reload_begin(struct evf_supervisor *supervisor) {
     bool has_any = false;
     supervisor->generation = ++supervisor->last_generation;
@@ -125,6 +131,7 @@ void evf__reload_begin(struct evf_supervisor *supervisor) {
     /* Whatever died after a fork may be mended, too. */
     if (supervisor->method == EVF_START_SPAWN && !supervisor->options.only_spawn)
         (void)change_method(supervisor, EVF_START_FORK, 0, EVF_CAUSE_RELOAD);
+    if (supervisor->has_skipped) restore_skipped(supervisor);
     for (unsigned slot = 0; slot < supervisor->berths / 2; slot++) {
         const enum evf_worker_state state = main_worker(supervisor, slot)->state;
         if (!supervisor->slot[slot].is_wanted || !evf__is_alive(state)) continue;
@@ -212,8 +219,30 @@ static void fall_back(struct evf_supervisor *supervisor, unsigned berth, int wai
     change_method(supervisor, EVF_START_SPAWN, berth, EVF_CAUSE_FAILED)->wait_status = wait_status;
 }
 
+/* What ended all of them. 0: nothing, or not the same. */
+static uint64_t common_culprit(const struct evf_supervisor *supervisor) {
+    const uint64_t culprit = supervisor->crashes[0].culprit;
+    for (unsigned i = 1; i < supervisor->options.crash_limit; i++) {
+        if (supervisor->crashes[i].culprit != culprit) return 0;
+    }
+    return culprit;
+}
+
+static void skip(struct evf_supervisor *supervisor, unsigned berth, uint64_t culprit, int wait_status) {
+    supervisor->has_skipped = true;
+    forget_crashes(supervisor); /* they were with it */
+    evf__act(supervisor, EVF_ACTION_SKIP, berth)->culprit = culprit;
+    struct evf_supervisor_action *report = evf__report(supervisor, EVF_REPORT_SKIPPED, berth);
+    report->culprit = culprit;
+    report->wait_status = wait_status;
+}
+
 bool evf__fork_failed_again(struct evf_supervisor *supervisor, unsigned berth, const struct evf__worker *ended,
                             enum evf_cause cause, int wait_status) {
+    if (supervisor->retries_skipped && ended->method == EVF_START_FORK && ended->culprit != 0) {
+        skip(supervisor, berth, ended->culprit, wait_status);
+        return true;
+    }
     if (!supervisor->retries_fork || ended->method != EVF_START_FORK || !is_fault(cause, wait_status)) return false;
     fall_back(supervisor, berth, wait_status);
     return true;
@@ -236,12 +265,18 @@ void evf__breaker_count(struct evf_supervisor *supervisor, unsigned berth, const
     const unsigned limit = supervisor->options.crash_limit;
     if (limit == 0 || supervisor->options.crash_window_ns == 0 || supervisor->breaker_is_open) return;
     if (ended->method != supervisor->method) return; /* was under way when that changed */
-    supervisor->crashes[supervisor->crash_next] = (struct evf__crash){supervisor->now_ns, is_fault(cause, wait_status)};
+    supervisor->crashes[supervisor->crash_next] =
+        (struct evf__crash){supervisor->now_ns, ended->culprit, is_fault(cause, wait_status)};
     supervisor->crash_next = (supervisor->crash_next + 1) % limit;
     if (supervisor->crash_count < limit) supervisor->crash_count++;
     /* Of a full ring the next place is the oldest. */
     const int64_t oldest_ns = supervisor->crashes[supervisor->crash_next].when_ns;
     if (supervisor->crash_count < limit || supervisor->now_ns - oldest_ns > supervisor->options.crash_window_ns) return;
+    const uint64_t culprit = common_culprit(supervisor);
+    if (culprit != 0) {
+        skip(supervisor, berth, culprit, wait_status);
+        return;
+    }
     if (supervisor->options.can_spawn && supervisor->method == EVF_START_FORK && all_were_faults(supervisor)) {
         fall_back(supervisor, berth, wait_status);
         return;

@@ -35,6 +35,7 @@ static const struct field event_fields[] = {
     FIELD(busy_since_ns, KIND_INT64, BIT(HEARTBEAT)), FIELD(extension_ns, KIND_INT64, BIT(HEARTBEAT)),
     FIELD(requests, KIND_UINT64, BIT(SAMPLE)),        FIELD(rss_bytes, KIND_UINT64, BIT(SAMPLE)),
     FIELD(workers, KIND_UNSIGNED, BIT(RESIZE)),       FIELD(is_fast, KIND_BOOL, BIT(STOP)),
+    FIELD(culprit, KIND_UINT64, BIT(EXITED)),
 };
 #undef FIELD
 

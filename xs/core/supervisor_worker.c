@@ -233,7 +233,7 @@ void evf__worker_ready(struct evf_supervisor *supervisor, unsigned berth, const 
     evf__worker_set_state(supervisor, berth, EVF_WORKER_READY);
     worker->ready_ns = supervisor->now_ns;
     supervisor->was_ever_ready = true;
-    if (worker->method == EVF_START_FORK) supervisor->retries_fork = false;
+    if (worker->method == EVF_START_FORK) supervisor->retries_fork = supervisor->retries_skipped = false;
     if (worker->generation == supervisor->generation) supervisor->proven_generation = worker->generation;
     set_age_limit(supervisor, berth);
     struct evf_supervisor_action *report = report_on(supervisor, EVF_REPORT_READY, berth);
@@ -247,6 +247,7 @@ void evf__worker_ready(struct evf_supervisor *supervisor, unsigned berth, const 
 
 void evf__worker_exited(struct evf_supervisor *supervisor, unsigned berth, const struct evf_supervisor_event *event) {
     struct evf__worker *worker = &supervisor->worker[berth];
+    worker->culprit = event->culprit;
     if (!worker->is_awaited) {
         end(supervisor, berth, event->wait_status);
         return;

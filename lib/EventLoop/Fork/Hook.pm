@@ -49,9 +49,12 @@ sub register {
     my $priority = exists $args{priority}    ? _number(priority => $args{priority}, 100) : 50;
     my $timeout  = exists $args{timeout}     ? _number(timeout => $args{timeout})        : 0;
     my $failure  = defined $args{on_failure} ? $args{on_failure}                         : 'report';
-    $failure eq 'report' || $failure eq 'cancel'
-        or _fail($failure, "'on_failure' is 'report' or 'cancel', not '$failure'");
-    return $class->_new($args{name}, @args{qw(prepare parent child object)}, $priority, $timeout, $failure eq 'cancel');
+    $failure =~ /\A(?:report|cancel|skip)\z/
+        or _fail($failure, "'on_failure' is 'report', 'cancel' or 'skip', not '$failure'");
+    return $class->_new(
+        $args{name}, @args{qw(prepare parent child object)},
+        $priority, $timeout, $failure eq 'cancel', $failure eq 'skip',
+    );
 }
 
 1;

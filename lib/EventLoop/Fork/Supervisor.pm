@@ -231,7 +231,7 @@ sub _open_trace {
 
 sub _seed { return int(Time::HiRes::time() * 1e6) ^ ($$ << 20) }
 
-# Again when the start method has changed.
+# Again when the start method has changed, or a hook is left out.
 sub _info {
     my ($self) = @_;
     my $info   = $self->{info} ||= {
@@ -245,6 +245,7 @@ sub _info {
         start_wanted => $self->{options}{start_method},
     };
     $info->{start_method} = $self->{machine} ? $self->{machine}->pool->{method} : $info->{start_wanted};
+    $info->{skipped}      = [ sort values %{ $self->{skipped} || {} } ];
     return EventLoop::Fork::Supervisor::Log::json($info);
 }
 
@@ -506,6 +507,10 @@ Nothing that the program did before is in it: no loaded module, no connection, n
 what is on the disk for every module, what cannot live through a fork is no matter, and its start does not depend on how
 large the supervisor is. In return nothing is shared: each worker has the memory and the time of a program that starts.
 
+When the same child hook has ended all of the workers for which the breaker would open, and was registered with
+C<< on_failure => 'skip' >> (L<EventLoop::Fork/at_fork>), it is left out of the forks from there on; C<hook_skipped> tells. The
+next reload tries it again; one more end by it, and it is left out again. That is the first way out.
+
 With C<fork> and an C<app>, C<spawn_fallback> (1) is the way out where workers die after a fork: when the breaker would
 open because of faults alone (SIGSEGV, SIGBUS, SIGILL, SIGABRT, SIGFPE), workers are started by C<spawn> from there on, and
 C<start_method_changed> tells. The next reload tries C<fork> again; one more fault, and it goes on by C<spawn>.
@@ -532,13 +537,14 @@ Each has C<event>, C<time> (epoch), C<generation>; those about a worker C<slot>,
     worker_started     cause: start, died, failed start, heartbeat timeout, max requests, max rss, max lifetime, reload, resize
     worker_ready       elapsed: seconds since its start
     worker_draining    cause: max requests, max rss, max lifetime, reload, resize, stop
-    worker_stuck       elapsed: its silence; place: file and line, if it could tell
-    worker_killed      cause, place
+    worker_stuck       elapsed: its silence; place: file and line, if it could tell; activity: running, or in system call read
+    worker_killed      cause, place, activity
     worker_exited      wait_status, reason: in words, elapsed: its age
     spawn_failed       reason
     backoff            elapsed: seconds until the next start of that slot
     breaker_open       count; breaker_closed
     start_method_changed  method: spawn or fork; reason: how the last worker ended
+    hook_skipped       hook: its name and place; reason: how the last worker ended
     reloading          reloaded, reload_failed with the reason
     resized            count
     restart_started    pid: of the new supervisor

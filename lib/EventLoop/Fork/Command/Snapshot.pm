@@ -62,9 +62,10 @@ sub take {
     };
     $data->{has_fallen_back} =
         ($info->{start_wanted} // '') ne ($info->{start_method} // '') ? JSON::PP::true : JSON::PP::false;
-    $data->{app}    = $info->{worker} unless defined $data->{app};
-    $data->{died}   = $data->{state} eq 'dead' ? _died($self->{board}->record) : undef;
-    $data->{deaths} = [ $self->{board}->deaths ];
+    $data->{app}           = $info->{worker} unless defined $data->{app};
+    $data->{skipped_hooks} = ref $info->{skipped} eq 'ARRAY' ? $info->{skipped}              : [];
+    $data->{died}          = $data->{state} eq 'dead'        ? _died($self->{board}->record) : undef;
+    $data->{deaths}        = [ $self->{board}->deaths ];
     my @slots = slots($self->{board}, $header);
     $data->{workers}              = [ map { _of_slot($_, $header, $pid, $now) } @slots ];
     $data->{workers_ready}        = () = grep { $_->{state} eq 'ready' } @{ $data->{workers} };

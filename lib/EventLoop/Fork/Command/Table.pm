@@ -59,6 +59,7 @@ sub heading {
         [ workers  => "$data->{workers_wanted} wanted, $data->{workers_ready} ready, generation $data->{generation}" ],
         [ starts   => _starts($data->{starts}) ],
         [ method   => _method($data) ],
+        [ skipped  => join ', ', map { plain("child hook $_") } @{ $data->{skipped_hooks} } ],
         [ requests => $data->{requests} . (defined $data->{rate} ? ', ' . rate($data->{rate}) . ' a second' : '') ],
         [ counters => join ', ', map { plain($_) . " $data->{counters}{$_}" } sort keys %{ $data->{counters} } ],
     );

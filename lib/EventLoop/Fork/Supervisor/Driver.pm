@@ -68,6 +68,8 @@ my %ACTIONS = (
     EXAMINE => sub { $_[0]->_examine($_[1]) },
     KILL    => sub { $_[0]->_signal($_[1], 'KILL') },
     LOOK    => sub { $_[0]->_look },
+    SKIP    => sub { $_[0]->_skip($_[1]) },
+    RESTORE => sub { $_[0]->_restore },
     REPORT  => sub { $_[0]->_report($_[1]) },
     FINISH  => sub { $_[0]->_finish($_[1]{exit_code}) },
 );
@@ -215,7 +217,39 @@ sub _on_exit {
     }
     delete $self->{handles}{$berth} if $self->{handles}{$berth} && $self->{handles}{$berth} == $handle;
     $self->{gone}{$berth} = $handle;
-    return $self->_feed('EXITED', berth => $berth, pid => $handle->pid, wait_status => $wait_status);
+    return $self->_feed(
+        'EXITED',
+        berth       => $berth,
+        pid         => $handle->pid,
+        wait_status => $wait_status,
+        culprit     => _culprit($handle),
+    );
+}
+
+# The number of the hook that it ended in, if that may be left out.
+sub _culprit {
+    my ($handle) = @_;
+    my $record = $handle->{last_record} or return 0;
+    return 0 if $record->{stage} ne 'child';
+    return defined EventLoop::Fork::Hook::_skippable($record->{hook_id}) ? $record->{hook_id} : 0;
+}
+
+sub _skip {
+    my ($self, $action) = @_;
+    my $label = EventLoop::Fork::Hook::_skippable($action->{culprit});
+    return if !defined $label;
+    EventLoop::Fork::Hook::_skip($action->{culprit});
+    $self->{skipped}{ $action->{culprit} } = $label;
+    $self->{board}->set_header(info => $self->_info);
+    return;
+}
+
+sub _restore {
+    my ($self) = @_;
+    EventLoop::Fork::Hook::_restore();
+    delete $self->{skipped};
+    $self->{board}->set_header(info => $self->_info);
+    return;
 }
 
 # Something rare has happened to some worker, or a signal has come.

@@ -43,9 +43,10 @@ my %TEXTS = (
         my $why = $event->{method} eq 'spawn' ? "; after a fork the last one was $event->{reason}" : '';
         return "workers are started by $event->{method} from here on$why";
     },
-    reloading       => sub { "reloading: generation $_[0]{generation}" },
-    reloaded        => sub { "reloaded: all workers are of generation $_[0]{generation}" },
-    resized         => sub { "$_[0]{count} workers wanted" },
+    hook_skipped => sub { "child hook $_[0]{hook} is left out until the next reload; the last one was $_[0]{reason}" },
+    reloading    => sub { "reloading: generation $_[0]{generation}" },
+    reloaded     => sub { "reloaded: all workers are of generation $_[0]{generation}" },
+    resized      => sub { "$_[0]{count} workers wanted" },
     restart_started => sub { "restarting: the new supervisor is process $_[0]{pid}" },
     restart_failed  => sub { "restart failed: $_[0]{reason}" },
     restarted       => sub { "restarted: process $_[0]{pid} has taken over" },

@@ -38,6 +38,7 @@ sub _report {
     $event{wait_status} = $action->{wait_status} if $name eq 'worker_exited' || $name eq 'reload_failed';
     $event{exit_code}   = $action->{exit_code}   if $name eq 'stopped'       || $name eq 'halted';
     $self->_add_method(\%event, $action) if $name eq 'start_method_changed';
+    $self->_add_hook(\%event, $action)   if $name eq 'hook_skipped';
     $self->_tell(\%event, $handle);
     $self->{predecessor}->notice(\%event, $handle) if $self->{predecessor};
     return;
@@ -50,6 +51,14 @@ sub _add_method {
     @$event{qw(method cause)} = @$action{qw(method cause)};
     $event->{reason} = $gone->exit_reason if $gone && $action->{cause} ne 'reload';
     $self->{board}->set_header(info => $self->_info);
+    return;
+}
+
+sub _add_hook {
+    my ($self, $event, $action) = @_;
+    my $gone = $self->{gone}{ $action->{berth} };
+    $event->{hook}   = $self->{skipped}{ $action->{culprit} };
+    $event->{reason} = $gone->exit_reason if $gone;
     return;
 }
 
