@@ -17,7 +17,7 @@ require(catfile($root, 'inc', 'Probe.pm'));
 
 # Those that need a kernel run on every method of every backend, the others once. The longest come first.
 my @on_every_backend = qw(
-    fork_clean fork_raw fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
+    fork_clean fork_raw fork_copy fork_descriptors process process_sigchld faults io turn waiting isolate signals wakeup
     heartbeat
 );
 my @rules = map { "supervisor_$_" } qw(boot order breaker rotation stuck stop reload resize);
@@ -30,7 +30,7 @@ my @once  = (
 my %shared = (
     naive_model => ['model'],
 
-    watched   => [qw(fork_clean fork_raw fork_descriptors)],
+    watched   => [qw(fork_clean fork_raw fork_copy fork_descriptors)],
     one_loop  => [qw(process process_sigchld signals waiting)],
     both_ways => [qw(process process_sigchld)],
     sim_pair  => [qw(interest readiness)],

@@ -94,6 +94,8 @@ struct tester {
     int to_parent, from_parent; /* in the child */
 };
 bool fork_tester(struct tester *tester);       /* a raw fork */
+bool copy_tester(struct tester *tester);       /* a copy by a system call: nobody is told */
+bool has_copies(void);                         /* this test knows how to make one here */
 bool fork_clean_tester(struct tester *tester); /* by the core's protocol, down to evf_fork_child_begin */
 bool fork_clean_tester_with(struct tester *tester, bool keep_signals);
 void leave(const struct tester *tester) __attribute__((noreturn));

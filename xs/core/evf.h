@@ -39,7 +39,8 @@ extern "C" {
     X(EVF_ESYSTEM, -12, "a system call failed")                                                                        \
     X(EVF_ECANCELED, -13, "a hook refused the fork")                                                                   \
     X(EVF_EBUSY, -14, "a fork is under way")                                                                           \
-    X(EVF_EDISOWNED, -15, "it belongs to the parent process")
+    X(EVF_EDISOWNED, -15, "it belongs to the parent process")                                                          \
+    X(EVF_EPREVENTED, -16, "forks are prevented here")
 
 enum evf_error {
 #define EVF_X(name, number, text) name = number,
@@ -250,7 +251,8 @@ void evf_process_hint(void);
 
 /* ---- Forking ------------------------------------------------------------------------------------------------ */
 
-/* Counts the forks between the first process and this one: a changed value means "I am a child". */
+/* Counts the forks between the first process and this one: a changed value means "I am a child". See also
+ * evf_fork_check. */
 extern volatile sig_atomic_t evf_fork_generation;
 
 enum {
@@ -294,9 +296,19 @@ struct evf_fork_host {
     void (*before)(void);
     void (*in_parent)(void);
     void (*in_child)(void);
+    /* Instead of in_child, and not inside fork: in a copy that nobody told of, where it is found out. */
+    void (*in_copy)(void);
 };
 /* Borrowed for ever; NULL: none. EVF_ENOMEM. */
 int evf_fork_set_host(const struct evf_fork_host *host);
+
+/* A process may be a copy that nobody told of: made by a system call (clone, say) past the C library, so that no handler
+ * of pthread_atfork has run. Loops, watchers and hooks look for that at each use, and do then what is done in the child
+ * of a raw fork. This looks now; true: it is one, and was not known to be. A system call on some systems. Not in a
+ * signal handler. */
+bool evf_fork_check(void);
+/* Leaves the page alone that the kernel wipes in copies, as on a system without it; for tests. */
+void evf_fork_use_page(bool use);
 
 /* Makes the number a socket that is connected to nobody: what this process says on it reaches nobody, what it reads is
  * an error, and other processes keep what they share. Async-signal-safe. EVF_EBADF: not open. */

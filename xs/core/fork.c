@@ -1,6 +1,7 @@
 /* Forking. Two ways lead into a child: a fork of the host's own, between evf_fork_prepare and evf_fork_child_begin,
  * after which the child starts clean; and a raw fork by whomever, after which the child may go on with the very same
- * loops (a daemon does), so that they are only made private. The pthread_atfork handler sees both. */
+ * loops (a daemon does), so that they are only made private. The pthread_atfork handler sees both. A copy that it does
+ * not see is found by the tripwire (tripwire.c), and made private late. */
 #include "internal.h"
 
 #include <pthread.h>
@@ -28,6 +29,7 @@ void evf_fork_isolate_always(bool always) {
 }
 
 static void before(void) {
+    evf__fork_check_by_call(); /* the child would be told that it is one, and its parent would not */
     if (!is_ours && !only_execs()) {
         if (host != NULL && host->before != NULL) host->before();
         /* What is not found stays shared, as it was; nobody is there to tell. */
@@ -41,33 +43,59 @@ static void in_parent(void) {
     if (!is_ours && !only_execs() && host != NULL && host->in_parent != NULL) host->in_parent();
 }
 
-/* In the child of every fork that goes on in this program, before any of its code: closes what the parent shares. A
- * loop is re-armed at its next use. Frees memory, which the C library allows here. */
-static void in_child(void) {
-    evf__loops_unlock(); /* there is one thread */
+/* Closes what the parent shares. A loop is re-armed at its next use. Frees memory, which the C library allows here. */
+static void leave_parent(bool for_good, bool is_late) {
+    const sig_atomic_t parent = evf_fork_generation++;
     evf__heartbeat_forget();
     evf__recorder_forget();
-    if (only_execs()) return;
-    const bool for_good = is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0;
-    const sig_atomic_t parent = evf_fork_generation++;
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
         struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned) continue;
         /* A loop that the parent had inherited itself, and not used, has lost its descriptors already. */
         if (loop->generation == parent) evf__processes_close_fds(loop);
         loop->backend->leave(loop->state, for_good);
-        if (!for_good) evf__signals_forget(loop);
+        /* Late, those that came to this process since cannot be told from the parent's: better twice than never. */
+        if (!for_good && !is_late) evf__signals_forget(loop);
     }
     evf__wakeup_close();
     evf__wakeup_fd_close();
+}
+
+/* In the child of every fork that goes on in this program, before any of its code. */
+static void in_child(void) {
+    evf__loops_unlock(); /* there is one thread */
+    if (only_execs()) {
+        evf__heartbeat_forget();
+        return;
+    }
+    evf__tripwire_arm();
+    leave_parent(is_ours && (flags_now & EVF_FORK_KEEP_LOOPS) == 0, false);
     if (is_ours) return;
     if (isolates_always) (void)evf__isolate_all();
     if (host != NULL && host->in_child != NULL) host->in_child();
 }
 
+/* The same, late. Epoll instances of others stay: the copy's own cannot be told from those that it inherited. */
+bool evf__fork_notice(void) {
+    if (!evf__tripwire_take()) return false;
+    evf__loops_renew();
+    is_ours = false;
+    leave_parent(false, true);
+    if (host != NULL && host->in_copy != NULL) host->in_copy();
+    return true;
+}
+
+bool evf_fork_check(void) {
+    return (evf__fork_is_unnoticed() || evf__tripwire_owner != 0) && evf__fork_notice();
+}
+
 int evf__fork_init(void) {
-    if (initialized) return 0;
+    if (initialized) {
+        evf__fork_check();
+        return 0;
+    }
     if (pthread_atfork(before, in_parent, in_child) != 0) return EVF_ENOMEM;
+    evf__tripwire_init();
     initialized = true;
     return 0;
 }
@@ -82,6 +110,7 @@ int evf_fork_block_signals(sigset_t *ret_old_mask) {
 
 int evf_fork_prepare(unsigned flags, sigset_t *ret_old_mask) {
     int rc = evf__fork_init();
+    evf__fork_check_by_call();
     if (rc < 0 || (rc = evf__isolate_prepare()) < 0 || (rc = evf_fork_block_signals(ret_old_mask)) < 0) return rc;
     is_ours = true;
     flags_now = flags;

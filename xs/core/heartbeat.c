@@ -23,6 +23,7 @@ void evf_heartbeat_attach(struct evf_scoreboard_row *row) {
 }
 
 struct evf_scoreboard_row *evf_heartbeat_row(void) {
+    if (evf__fork_is_unnoticed()) return NULL; /* it is the parent's */
     return __atomic_load_n(&evf__heartbeat, __ATOMIC_ACQUIRE);
 }
 

@@ -73,6 +73,7 @@ bool evf_hook_is_registered(const struct evf_hook *hook) {
 
 int evf_hook_register(struct evf_hook *hook) {
     bool has_any = false;
+    evf__fork_check(); /* first: then it is none of those that did not run */
     if (hook->priority > 100 && hook->priority != EVF_PRIORITY_NEAREST) return EVF_EINVAL;
     if (evf_hook_is_registered(hook)) return EVF_EEXIST;
     init();
@@ -133,6 +134,7 @@ static int run(enum evf_phase phase, bool was_refused, struct evf_hook **ret_ref
 }
 
 int evf_hooks_prepare(struct evf_hook **ret_refused) {
+    evf__fork_check_by_call();
     if (hooks.is_running) return EVF_EBUSY;
     hooks.round++;
     int rc = run(EVF_PREPARE, false, ret_refused);

@@ -111,6 +111,7 @@ extern struct evf_link evf__loops; /* every loop of this process, of all threads
  * signal handler, and never around code of others. */
 void evf__loops_lock(void);
 void evf__loops_unlock(void);
+void evf__loops_renew(void); /* the lock, in a copy whose parent may have had it locked by another thread */
 int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock);
 void evf__ready(struct evf_loop *loop, struct evf_watcher *watcher);
 /* Binds a watcher to a loop that is fit for use; the reverse of evf__watcher_stop. */
@@ -185,8 +186,32 @@ int evf__isolate_all(void);     /* in the child: replaces those; their number */
 
 /* fork.c */
 int evf__fork_init(void);
+bool evf__fork_notice(void); /* true: this process turns out to be a copy that nobody told of; what is to be done is done */
+
+/* tripwire.c */
+extern volatile unsigned char *evf__tripwire; /* 0 in such a copy */
+extern pid_t evf__tripwire_owner;             /* where getpid must tell; 0: the byte does */
+void evf__tripwire_init(void);
+void evf__tripwire_arm(void);  /* in a child that is known: its own children are noticed, too; async-signal-safe */
+bool evf__tripwire_take(void); /* true for the one who finds it first */
+
+/* For handlers, which can do nothing about it but leave alone what is the parent's. */
+static inline bool evf__fork_is_unnoticed(void) {
+    return *evf__tripwire == 0;
+}
+
+/* At every use of what a parent may share: one read. Not under evf__loops_lock. */
+static inline void evf__fork_check(void) {
+    if (evf__fork_is_unnoticed()) (void)evf__fork_notice();
+}
+
+/* The same where a system call follows anyway. */
+static inline void evf__fork_check_by_call(void) {
+    if (evf__fork_is_unnoticed() || evf__tripwire_owner != 0) (void)evf__fork_notice();
+}
 
 static inline bool evf__loop_is_inherited(const struct evf_loop *loop) {
+    evf__fork_check();
     return loop->generation != evf_fork_generation || loop->wants_rearm;
 }
 

@@ -107,6 +107,7 @@ void evf_io_stop(struct evf_io *io) {
     struct evf_loop *loop = io->w.loop;
     if (loop == NULL || loop->abandoned) return;
     struct evf__fd *slot = &loop->fds[io->fd];
+    if (slot->kernel_mask != 0) evf__fork_check_by_call();
     if (slot->kernel_mask != 0 && !evf__loop_is_inherited(loop)) {
         /* Now and not at the next turn: another process may hold the file open, and the kernel would go on to report
          * it after our descriptor is closed. A descriptor closed already is no longer registered, so errors do not

@@ -18,6 +18,10 @@ void evf__loops_unlock(void) {
     (void)pthread_mutex_unlock(&loops_mutex);
 }
 
+void evf__loops_renew(void) {
+    if (evf_fork_threads() <= 1) (void)pthread_mutex_init(&loops_mutex, NULL); /* else they are using it by now */
+}
+
 int64_t evf__now(const struct evf_loop *loop, enum evf_clock clock) {
     return loop->hooks.now(loop->hooks.data, clock);
 }
@@ -148,6 +152,7 @@ bool evf_loop_is_abandoned(const struct evf_loop *loop) {
 
 void evf_loop_free(struct evf_loop *loop) {
     if (loop == NULL) return;
+    evf__fork_check_by_call(); /* a library may take the watches apart before it closes */
     if (!loop->abandoned) {
         stop_all(loop);
         loop->backend->close(loop->state);
@@ -161,6 +166,8 @@ void evf_loop_free(struct evf_loop *loop) {
 }
 
 int evf_loop_after_fork(struct evf_loop *loop, bool force) {
+    if (force || loop->wants_rearm) evf__fork_check_by_call();
+    else evf__fork_check();
     if (loop->abandoned) return EVF_EABANDONED;
     bool is_child = loop->generation != evf_fork_generation;
     if (!is_child && !loop->wants_rearm && !force) return 0;
@@ -211,6 +218,11 @@ static bool must_not_block(const struct evf_loop *loop) {
            evf__signals_pending(loop) || evf__processes_pending(loop) || has_pending(loop);
 }
 
+/* The turn is going to change interest, or to wait: the system call that finds a copy does not show then. */
+static bool will_call(const struct evf_loop *loop, int64_t timeout_ns) {
+    return loop->changes_count > 0 || (timeout_ns != 0 && !must_not_block(loop));
+}
+
 static int ask_backend(struct evf_loop *loop, int64_t timeout_ns) {
     int rc = evf__io_flush(loop);
     if (rc < 0) return rc;
@@ -228,6 +240,7 @@ static int ask_backend(struct evf_loop *loop, int64_t timeout_ns) {
 static int wait_for_kernel(struct evf_loop *loop, int64_t timeout_ns) {
     const struct evf_loop_hooks *hooks = &loop->hooks;
     int rc = hooks->before_wait != NULL ? hooks->before_wait(hooks->data) : 0;
+    if (rc == 0 && hooks->before_wait != NULL) rc = evf_loop_after_fork(loop, false); /* it may have forked */
     if (rc < 0) return rc;
     rc = ask_backend(loop, timeout_ns);
     int after = hooks->after_wait != NULL ? hooks->after_wait(hooks->data) : 0;
@@ -313,6 +326,7 @@ int evf_loop_run_once(struct evf_loop *loop, int64_t timeout_ns) {
     deadline_ns += timeout_ns;
 
     for (int count = 0;;) {
+        if (evf__tripwire_owner != 0 && will_call(loop, timeout_ns)) evf__fork_check_by_call();
         int rc = evf_loop_after_fork(loop, false);
         if (rc < 0) return rc;
         bool ran = false;

@@ -280,6 +280,7 @@ int evf_process_open(pid_t pid) {
 int evf_process_start(struct evf_loop *loop, struct evf_process *process, pid_t pid, evf_process_cb cb, void *data) {
     if (cb == NULL) return EVF_EINVAL;
     if (pid <= 0) return EVF_ECHILD;
+    evf__fork_check_by_call();
     int rc = evf__watcher_check(loop, &process->w);
     if (rc < 0) return rc;
     if (evf_process_find(loop, pid) != NULL) return EVF_EEXIST;

@@ -156,6 +156,7 @@ int evf_wakeup_fd(void) {
 
 void evf_wakeup_fd_clear(void) {
     char buffer[512];
+    evf__fork_check(); /* else it would take what is the parent's */
     const int fd = outside.fds[0], saved_errno = errno;
     if (is_outside(fd)) {
         while (read(fd, buffer, sizeof buffer) == (ssize_t)sizeof buffer) {}
@@ -181,6 +182,7 @@ static void tell_outside(void) {
 /* ---- From handlers ------------------------------------------------------------------------------------------ */
 
 void evf_wakeup(void) {
+    if (evf__fork_is_unnoticed()) return; /* it would wake the parent; this process waits nowhere */
     const int saved_errno = errno;
     const int fd = wake_fds[1];
     if (waits != 0 && fd >= 0) {
