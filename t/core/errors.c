@@ -7,10 +7,10 @@ static const struct {
     int code;
     const char *name;
 } known[] = {
-    {-1, "EVF_ENOMEM"},   {-2, "EVF_EINVAL"},   {-3, "EVF_EBADF"},      {-4, "EVF_EEXIST"},     {-5, "EVF_ECHILD"},
-    {-6, "EVF_ENOTSUP"},  {-7, "EVF_EBACKEND"}, {-8, "EVF_ECALLBACK"},  {-9, "EVF_EABANDONED"}, {-10, "EVF_EFORK"},
-    {-11, "EVF_ESIGNAL"}, {-12, "EVF_ESYSTEM"}, {-13, "EVF_ECANCELED"}, {-14, "EVF_EBUSY"},     {-15, "EVF_EDISOWNED"},
-    {-16, "EVF_EPREVENTED"},
+    {-1, "EVF_ENOMEM"},     {-2, "EVF_EINVAL"},  {-3, "EVF_EBADF"},      {-4, "EVF_EEXIST"},
+    {-5, "EVF_ECHILD"},     {-6, "EVF_ENOTSUP"}, {-7, "EVF_EBACKEND"},   {-8, "EVF_ECALLBACK"},
+    {-9, "EVF_EABANDONED"}, {-10, "EVF_EFORK"},  {-11, "EVF_ESIGNAL"},   {-12, "EVF_ESYSTEM"},
+    {-13, "EVF_ECANCELED"}, {-14, "EVF_EBUSY"},  {-15, "EVF_EDISOWNED"}, {-16, "EVF_EPREVENTED"},
 };
 
 static void numbers_are_fixed(void) {

@@ -302,10 +302,10 @@ struct evf_fork_host {
 /* Borrowed for ever; NULL: none. EVF_ENOMEM. */
 int evf_fork_set_host(const struct evf_fork_host *host);
 
-/* A process may be a copy that nobody told of: made by a system call (clone, say) past the C library, so that no handler
- * of pthread_atfork has run. Loops, watchers and hooks look for that at each use, and do then what is done in the child
- * of a raw fork. This looks now; true: it is one, and was not known to be. A system call on some systems. Not in a
- * signal handler. */
+/* A process may be a copy that nobody told of: made by a system call (clone, say) past the C library, so that no
+ * handler of pthread_atfork has run. Loops, watchers and hooks look for that at each use, and do then what is done in
+ * the child of a raw fork. This looks now; true: it is one, and was not known to be. A system call on some systems. Not
+ * in a signal handler. */
 bool evf_fork_check(void);
 /* Leaves the page alone that the kernel wipes in copies, as on a system without it; for tests. */
 void evf_fork_use_page(bool use);

@@ -186,7 +186,8 @@ int evf__isolate_all(void);     /* in the child: replaces those; their number */
 
 /* fork.c */
 int evf__fork_init(void);
-bool evf__fork_notice(void); /* true: this process turns out to be a copy that nobody told of; what is to be done is done */
+/* True: this process turns out to be a copy that nobody told of, and what is to be done is done. */
+bool evf__fork_notice(void);
 
 /* tripwire.c */
 extern volatile unsigned char *evf__tripwire; /* 0 in such a copy */

@@ -1,8 +1,8 @@
 /* Copies of this process that nobody tells of: made by a system call, past the C library and so past every
- * pthread_atfork handler. A byte in a page that the kernel wipes in each copy tells, at the price of one read. Where the
- * system has no such page, getpid tells; that is a system call, so it is asked only where there is one anyway. What is
- * then done is in fork.c. A child that shares its parent's memory (vfork, posix_spawn) finds the byte as it was: it must
- * not use a loop. */
+ * pthread_atfork handler. A byte in a page that the kernel wipes in each copy tells, at the price of one read. Where
+ * the system has no such page, getpid tells; that is a system call, so it is asked only where there is one anyway. What
+ * is then done is in fork.c. A child that shares its parent's memory (vfork, posix_spawn) finds the byte as it was: it
+ * must not use a loop. */
 #include "internal.h"
 
 #include <stdatomic.h>
