@@ -55,7 +55,8 @@ struct eventloop_fork_api {
     const char *(*error_text)(int code);
 
     /* How many forks lie between the first process and this one. A module that finds another value than at its last
-     * look is in a child, whoever forked. Reads like a variable; getpid is a system call. */
+     * look is in a child, whoever forked. Reads like a variable; getpid is a system call. (A copy that C code makes by
+     * a system call, past the C library, is counted when a loop, a hook or a guard finds it.) */
     const volatile sig_atomic_t *fork_generation;
 
     /* At-fork hooks, in one order with those of at_fork in Perl: struct evf_hook in core/evf.h. They may call Perl, but

@@ -195,12 +195,21 @@ pid_t glue_spawn(pTHX_ struct glue_loop *loop, struct glue_spawn_options *option
 /* ---- glue_rawfork.c, glue_families.c: forks of others, loops of others ------------------------------------------- */
 
 void glue_rawfork_boot(pTHX);
-void glue_rawfork_finish(pTHX); /* what a fork by C code left to do in this child */
+/* Whether this is a copy that nobody told of; and what a fork by C code left to do in this child. Runs Perl code. */
+void glue_fork_check(pTHX);
 
 /* What the adapters of loaded families want to know in the child, or NULL; the caller's to free. */
 SV *glue_families_before(pTHX);
 void glue_families_unblock(pTHX_ SV *state, SV *kept_family, sigset_t *mask);
 void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
+
+/* ---- glue_sections.c ---------------------------------------------------------------------------------------- */
+
+UV glue_section_enter(pTHX_ SV *code);    /* a number, for its end; its place is that of the code */
+void glue_section_leave(pTHX_ UV number); /* one of another process or thread is not there */
+const char *glue_section_place(pTHX);     /* "FILE line N" of the innermost one; NULL: forks are not prevented */
+void glue_sections_forget(void);          /* in a child; async-signal-safe */
+SV *glue_section_refusal(pTHX);           /* why no fork goes on now; mortal; NULL: it may */
 
 /* ---- glue_glib.c -------------------------------------------------------------------------------------------- */
 
@@ -215,6 +224,7 @@ void glue_api_boot(pTHX); /* the table for other XS modules */
 
 struct glue_hook_options {
     SV *name, *object, *code[EVF_PHASE_COUNT]; /* NULL: none */
+    SV *fork_safe; /* false: no fork as long as the hook is there; code: to be asked before each */
     NV timeout;
     unsigned char priority;
     bool refuses, may_skip;
@@ -226,7 +236,12 @@ SV *glue_hook_name(pTHX_ SV *handle);
 SV *glue_hook_skippable(pTHX_ UV id);
 void glue_hook_skip(pTHX_ UV id); /* its child callback, in every fork from now on */
 void glue_hooks_restore(pTHX);    /* those that were left out take part again */
-SV *glue_hooks_refusal(pTHX);     /* why the last fork was refused; mortal */
+/* Before all hooks: asks those with fork_safe. False: one of them refuses. */
+bool glue_hooks_ask(pTHX);
+SV *glue_hooks_forbidding(pTHX);   /* those that forbid every fork, as text; mortal; NULL: none */
+bool glue_hooks_are_running(void); /* or are asked: nobody forks then */
+SV *glue_hooks_refusal(pTHX);      /* why the last fork was refused; mortal */
+void glue_hooks_warn(pTHX);        /* the same as a warning, for perl's own fork */
 
 /* Prints the text after so many seconds, unless it is stopped before. One at a time. */
 void glue_watchdog_start(NV seconds, const char *format, ...) __attribute__((format(printf, 2, 3)));

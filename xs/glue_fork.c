@@ -275,7 +275,8 @@ static void warn_of_rings(pTHX) {
 static void refuse(pTHX_ int rc) {
     if (rc == EVF_EBUSY)
         glue_throw(aTHX_ rc, "fork", NULL, "%s: a hook cannot fork; fork before or after it", evf_error_text(rc));
-    glue_throw(aTHX_ rc, "fork", NULL, "%" SVf, SVfARG(glue_hooks_refusal(aTHX)));
+    SV *reason = rc == EVF_EPREVENTED ? glue_section_refusal(aTHX) : glue_hooks_refusal(aTHX);
+    glue_throw(aTHX_ rc, "fork", NULL, "%" SVf, SVfARG(reason));
 }
 
 pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options) {
@@ -285,8 +286,10 @@ pid_t glue_fork(pTHX_ struct glue_loop *loop, struct glue_fork_options *options)
         (options->keep_signals ? EVF_FORK_KEEP_SIGNALS : 0u) | (options->keep_loops ? EVF_FORK_KEEP_LOOPS : 0u);
     if (loop != NULL && evf_loop_is_abandoned(loop->evf))
         glue_throw(aTHX_ EVF_EABANDONED, "fork", NULL, "%s; make a new one here", evf_error_text(EVF_EABANDONED));
-    if (evf_hooks_are_running()) refuse(aTHX_ EVF_EBUSY);
-    glue_rawfork_finish(aTHX);
+    glue_fork_check(aTHX);
+    if (glue_hooks_are_running()) refuse(aTHX_ EVF_EBUSY);
+    if (glue_section_place(aTHX) != NULL) refuse(aTHX_ EVF_EPREVENTED);
+    if (!glue_hooks_ask(aTHX)) refuse(aTHX_ EVF_ECANCELED);
     glue_fork_warn_of_threads(aTHX);
     warn_of_rings(aTHX);
     SV *families = glue_families_before(aTHX);

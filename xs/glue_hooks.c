@@ -8,6 +8,9 @@ struct glue_hook {
     SV *code[EVF_PHASE_COUNT];
     SV *object; /* borrowed: its magic cancels the hook */
     struct glue_hook *next_of_object, *previous_of_object;
+    SV *fork_safe;                                 /* NULL: it has no say */
+    struct glue_hook *next_asked, *previous_asked; /* of those that have */
+    bool is_asked;
     SV *name, *label; /* as given; for messages: 'name' (file line number) */
     NV timeout;       /* seconds; 0: none */
     bool refuses;     /* the fork, when its prepare callback dies */
@@ -22,9 +25,32 @@ static SV *refusal; /* why, between the hook and who forks */
 static void release(pTHX_ struct glue_hook *hook) {
     if (--hook->references > 0) return;
     for (int phase = 0; phase < EVF_PHASE_COUNT; phase++) SvREFCNT_dec(hook->code[phase]);
+    SvREFCNT_dec(hook->fork_safe);
     SvREFCNT_dec(hook->name);
     SvREFCNT_dec(hook->label);
     Safefree(hook);
+}
+
+/* ---- Those that are asked before a fork --------------------------------------------------------------------- */
+
+static struct glue_hook *first_asked, *next_to_ask; /* the latter moves on when that one is cancelled */
+static bool is_asking;
+
+/* At the head: one that is registered while others are asked waits for the next fork. */
+static void link_asked(struct glue_hook *hook) {
+    hook->is_asked = true;
+    hook->next_asked = first_asked;
+    if (first_asked != NULL) first_asked->previous_asked = hook;
+    first_asked = hook;
+}
+
+static void unlink_asked(struct glue_hook *hook) {
+    if (!hook->is_asked) return;
+    hook->is_asked = false;
+    if (next_to_ask == hook) next_to_ask = hook->next_asked;
+    if (hook->next_asked != NULL) hook->next_asked->previous_asked = hook->previous_asked;
+    if (hook->previous_asked != NULL) hook->previous_asked->next_asked = hook->next_asked;
+    else first_asked = hook->next_asked;
 }
 
 /* ---- The object a hook belongs to --------------------------------------------------------------------------- */
@@ -77,7 +103,8 @@ static void unbind_from_object(pTHX_ struct glue_hook *hook) {
 
 static void cancel(pTHX_ struct glue_hook *hook) {
     unbind_from_object(aTHX_ hook);
-    if (!evf_hook_is_registered(&hook->evf)) return;
+    if (!hook->is_asked && !evf_hook_is_registered(&hook->evf)) return;
+    unlink_asked(hook);
     evf_hook_cancel(&hook->evf);
     release(aTHX_ hook);
 }
@@ -146,7 +173,97 @@ static int on_phase(struct evf_hook *evf, enum evf_phase phase, void *data) {
     return rc;
 }
 
+static SV *refusal_label; /* of a hook that was asked; NULL: a prepare callback refused */
+
+/* Takes the reason over; NULL: none was given. */
+static bool forbid(pTHX_ const struct glue_hook *hook, SV *reason) {
+    SvREFCNT_dec(refusal);
+    SvREFCNT_dec(refusal_label);
+    refusal_label = newSVsv(hook->label);
+    if (reason != NULL) {
+        const char *text = SvPV_nolen(reason);
+        refusal = newSVpvf("hook %" SVf " forbids it: %.*s", SVfARG(hook->label), (int)strcspn(text, "\n"), text);
+    } else {
+        refusal = newSVpvf("hook %" SVf " says that this is not safe to fork now", SVfARG(hook->label));
+    }
+    sv_catpv(refusal, hook->object != NULL ? "; fork before its object is made, or let that go first"
+                                           : "; fork before it is there, or cancel it first");
+    SvREFCNT_dec(reason);
+    return false;
+}
+
+/* Code answers into a variable of ours. */
+static bool allows(pTHX_ struct glue_hook *hook) {
+    if (PERL_GET_CONTEXT != hook->perl) return true; /* the fork of another thread */
+    if (!SvROK(hook->fork_safe)) return SvTRUE(hook->fork_safe) ? true : forbid(aTHX_ hook, NULL);
+    SV *answer = newSV(0), *error = NULL;
+    SV *arguments[] = {newSVsv(hook->fork_safe), newRV_inc(answer), NULL};
+    const int count = hook->object != NULL ? 3 : 2;
+    if (count > 2) arguments[2] = newRV_inc(hook->object);
+    hook->references++;
+    (void)glue_call(aTHX_(SV *) get_cv("EventLoop::Fork::Hook::_ask", GV_ADD), arguments, count, &error);
+    const bool is_safe = error == NULL && SvTRUE(answer);
+    if (!is_safe) (void)forbid(aTHX_ hook, error);
+    SvREFCNT_dec_NN(answer);
+    release(aTHX_ hook);
+    return is_safe;
+}
+
+bool glue_hooks_are_running(void) {
+    return is_asking || evf_hooks_are_running();
+}
+
+bool glue_hooks_ask(pTHX) {
+    bool is_safe = true;
+    if (first_asked == NULL) return true;
+    ENTER;
+    SAVEBOOL(is_asking); /* restored also when the code leaves by exit */
+    is_asking = true;
+    next_to_ask = first_asked;
+    for (struct glue_hook *hook; is_safe && (hook = next_to_ask) != NULL;) {
+        next_to_ask = hook->next_asked;
+        is_safe = allows(aTHX_ hook);
+    }
+    next_to_ask = NULL;
+    LEAVE;
+    return is_safe;
+}
+
+SV *glue_hooks_forbidding(pTHX) {
+    SV *names = NULL;
+    for (const struct glue_hook *hook = first_asked; hook != NULL; hook = hook->next_asked) {
+        if (PERL_GET_CONTEXT != hook->perl || SvROK(hook->fork_safe) || SvTRUE(hook->fork_safe)) continue;
+        if (names == NULL) names = sv_2mortal(newSVsv(hook->label));
+        else sv_catpvf(names, ", %" SVf, SVfARG(hook->label));
+    }
+    return names;
+}
+
+/* A hook that lives for long would say the same at each attempt: once for each place of the two. */
+static bool is_news(pTHX_ const COP *caller) {
+    HV *seen = get_hv("EventLoop::Fork::Hook::_warned", GV_ADD);
+    SV *key = sv_2mortal(newSVpvf("%" SVf " %s line %" UVuf, SVfARG(refusal_label),
+                                  CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller)));
+    if (hv_exists_ent(seen, key, 0)) return false;
+    (void)hv_store_ent(seen, key, newSV(0), 0);
+    return true;
+}
+
+void glue_hooks_warn(pTHX) {
+    const COP *caller = glue_caller(aTHX);
+    const bool is_asked = refusal_label != NULL, is_wanted = !is_asked || is_news(aTHX_ caller);
+    SV *text = glue_hooks_refusal(aTHX);
+    if (!is_wanted) return;
+    SV *message = newSVpvf("fork: %" SVf, SVfARG(text));
+    if (is_asked)
+        sv_catpvf(message, " (the fork is at %s line %" UVuf ")", CopFILE(caller) != NULL ? CopFILE(caller) : "?",
+                  (UV)CopLINE(caller));
+    glue_warn(aTHX_ message);
+}
+
 SV *glue_hooks_refusal(pTHX) {
+    SvREFCNT_dec(refusal_label);
+    refusal_label = NULL;
     SV *text = refusal != NULL ? refusal : newSVpvs("a hook refused");
     refusal = NULL;
     while (SvCUR(text) > 0 && SvEND(text)[-1] == '\n') SvCUR_set(text, SvCUR(text) - 1);
@@ -204,6 +321,7 @@ static const MGVTBL handle_magic = {.svt_free = handle_free, .svt_dup = object_d
 
 SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *options) {
     struct glue_hook *hook;
+    glue_fork_check(aTHX);
     Newxz(hook, 1, struct glue_hook);
     hook->perl = PERL_GET_CONTEXT;
     hook->name = options->name != NULL ? newSVsv(options->name) : newSV(0);
@@ -223,8 +341,12 @@ SV *glue_hook_new(pTHX_ const char *class_name, const struct glue_hook_options *
         hook->evf.cb[phase] = on_phase;
     }
     hook->references = 2;
+    if (options->fork_safe != NULL) {
+        hook->fork_safe = newSVsv(options->fork_safe);
+        link_asked(hook);
+    }
     if (options->object != NULL) bind_to_object(aTHX_ hook, SvRV(options->object));
-    (void)evf_hook_register(&hook->evf); /* checked by who took the options apart */
+    (void)evf_hook_register(&hook->evf); /* checked by who took the options apart; none if it is only asked */
     SV *handle = newRV_noinc((SV *)newHV());
     MAGIC *magic = sv_magicext(SvRV(handle), NULL, PERL_MAGIC_ext, &handle_magic, (const char *)(void *)hook, 0);
 #ifdef USE_ITHREADS
@@ -243,6 +365,7 @@ static struct glue_hook *hook_of(pTHX_ SV *handle) {
 }
 
 void glue_hook_cancel(pTHX_ SV *handle) {
+    glue_fork_check(aTHX);
     struct glue_hook *hook = hook_of(aTHX_ handle);
     if (hook != NULL) cancel(aTHX_ hook);
 }

@@ -13,17 +13,31 @@ static SV *families; /* of the fork under way: what their loops want to know in 
 static enum { NONE, WRAPPED, INSIDE, REFUSED } under_way;
 static bool has_own_seed;                 /* the program's, for rand: it is to go on in a child */
 static volatile sig_atomic_t is_deferred; /* in a child: Perl's part is still to come */
+static char noticed_at[256];              /* where a copy was found that nobody told of; "": none */
+static char section_of_fork[256];         /* that prevented forks when C code made this child; "": none */
 
 /* ---- Around a fork ------------------------------------------------------------------------------------------ */
 
-/* False: a hook refused; errno is set. A fork inside a hook is nobody's. */
+/* Refuses before anything is done. A fork inside a hook is nobody's, but a section is its own. */
+static bool may_fork(pTHX) {
+    SV *refusal = glue_section_refusal(aTHX);
+    if (refusal != NULL) glue_warn(aTHX_ newSVpvf("fork: %" SVf, SVfARG(refusal)));
+    else if (!glue_hooks_are_running() && !glue_hooks_ask(aTHX)) glue_hooks_warn(aTHX);
+    else return true;
+    errno = ECANCELED; /* not EAGAIN: who waits and tries again would wait inside of the section */
+    return false;
+}
+
+/* False: refused; errno is set. */
 static bool begin(pTHX) {
     struct evf_hook *refused;
-    if (evf_hooks_are_running()) return true;
+    glue_fork_check(aTHX);
+    if (!may_fork(aTHX)) return false;
+    if (glue_hooks_are_running()) return true;
     glue_fork_warn_of_threads(aTHX);
     families = glue_families_before(aTHX);
     if (evf_hooks_prepare(&refused) < 0) {
-        glue_warn(aTHX_ newSVpvf("fork: %" SVf, SVfARG(glue_hooks_refusal(aTHX))));
+        glue_hooks_warn(aTHX);
         SvREFCNT_dec(families);
         families = NULL;
         errno = ECANCELED;
@@ -36,7 +50,7 @@ static bool begin(pTHX) {
 /* mask: to be restored when the child is safe, or NULL. */
 static void end(pTHX_ bool is_child, const sigset_t *mask) {
     const int saved_errno = errno;
-    const bool is_nested = evf_hooks_are_running();
+    const bool is_nested = glue_hooks_are_running();
     if (is_child && !is_nested) {
         if (mask != NULL) glue_signals_drop_pending(aTHX); /* the parent's; the child has had none yet */
         glue_fork_keep_place(aTHX);
@@ -132,21 +146,40 @@ static OP *srand_noticed(pTHX) {
 
 /* ---- In a child that was not prepared for -------------------------------------------------------------------- */
 
-/* The hooks that could not prepare are not called here either. */
-static void report_skipped(pTHX_ bool was_refused) {
+/* The hooks that could not prepare are not called here either. Mortal text; NULL: there are none. */
+static SV *names_of_skipped(pTHX) {
     SV *names = NULL;
     for (const struct evf_hook *hook = NULL; (hook = evf_hook_next(hook, EVF_PREPARE)) != NULL;) {
         const char *name = hook->name != NULL ? hook->name : "one without a name";
         if (names == NULL) names = sv_2mortal(newSVpv(name, 0));
         else sv_catpvf(names, ", %s", name);
     }
-    if (names == NULL) return;
+    return names;
+}
+
+/* How this process came to be; takes no hook's part. */
+static SV *describe(pTHX_ bool was_refused) {
     const COP *caller = glue_caller(aTHX);
-    glue_warn(aTHX_ newSVpvf("process %ld was forked by %s (near %s line %" UVuf
-                             "), where no hook can %s; these did not run: %" SVf,
-                             (long)getpid(), was_refused ? "code older than EventLoop::Fork" : "C code",
-                             CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller),
-                             was_refused ? "refuse the first time" : "prepare", SVfARG(names)));
+    if (noticed_at[0] != '\0')
+        return newSVpvf("process %ld is a copy that was made by C code without telling anybody (noticed at %s): its "
+                        "loops become its own only now",
+                        (long)getpid(), noticed_at);
+    return newSVpvf("process %ld was forked by %s (near %s line %" UVuf "), where no hook can %s", (long)getpid(),
+                    was_refused ? "code older than EventLoop::Fork" : "C code",
+                    CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller),
+                    was_refused ? "refuse the first time" : "prepare");
+}
+
+/* A copy is always reported: its C code does what no program should. */
+static void report_skipped(pTHX_ bool was_refused) {
+    SV *names = names_of_skipped(aTHX), *forbidding = glue_hooks_forbidding(aTHX);
+    if (names == NULL && forbidding == NULL && noticed_at[0] == '\0' && section_of_fork[0] == '\0') return;
+    SV *text = describe(aTHX_ was_refused);
+    if (section_of_fork[0] != '\0') sv_catpvf(text, ", inside of prevent_fork at %s", section_of_fork);
+    if (forbidding != NULL) sv_catpvf(text, "; these forbid forks: %" SVf, SVfARG(forbidding));
+    if (names != NULL) sv_catpvf(text, "; these did not run: %" SVf, SVfARG(names));
+    noticed_at[0] = section_of_fork[0] = '\0';
+    glue_warn(aTHX_ text);
 }
 
 /* What Perl has to do in a child, where it can run. */
@@ -206,9 +239,17 @@ static void in_parent(void) {
     if (was_inside) end(aTHX_ false, NULL);
 }
 
+/* It is its parent's thread that is in the section. */
+static void leave_sections(pTHX) {
+    const char *place = PERL_GET_CONTEXT != NULL ? glue_section_place(aTHX) : NULL;
+    if (place != NULL) (void)my_strlcpy(section_of_fork, place, sizeof section_of_fork);
+    glue_sections_forget();
+}
+
 static void in_child(void) {
     dTHX;
     if (under_way == WRAPPED) return;
+    leave_sections(aTHX);
     if (under_way != NONE && PL_op->op_type == OP_FORK) {
         finish_in_child(aTHX);
         return;
@@ -222,22 +263,36 @@ static void in_child(void) {
     if (PERL_GET_CONTEXT != NULL) PL_sig_pending = 1;
 }
 
+/* Called where the copy is found, which may be anywhere that C code of ours is at work. */
+static void in_copy(void) {
+    dTHX;
+    under_way = NONE;
+    is_deferred = true;
+    leave_sections(aTHX);
+    if (PERL_GET_CONTEXT == NULL) return;
+    const COP *caller = glue_caller(aTHX);
+    (void)my_snprintf(noticed_at, sizeof noticed_at, "%.200s line %lu", CopFILE(caller) != NULL ? CopFILE(caller) : "?",
+                      (unsigned long)CopLINE(caller));
+    PL_sig_pending = 1;
+}
+
 /* ---- At the next safe point --------------------------------------------------------------------------------- */
 
 static void at_safe_point(pTHX) {
-    if (is_deferred) {
+    if (is_deferred && PL_phase != PERL_PHASE_DESTRUCT) { /* by then callbacks may be gone */
         is_deferred = false; /* first: Perl code runs below, and looks for signals itself */
         finish_in_child(aTHX);
     }
     perls_signalhook(aTHX);
 }
 
-void glue_rawfork_finish(pTHX) {
+void glue_fork_check(pTHX) {
+    (void)evf_fork_check();
     if (is_deferred) at_safe_point(aTHX);
 }
 
 void glue_rawfork_boot(pTHX) {
-    static const struct evf_fork_host host = {is_exec_only, before, in_parent, in_child};
+    static const struct evf_fork_host host = {is_exec_only, before, in_parent, in_child, in_copy};
     if (perls_fork == NULL) {
         perls_fork = PL_ppaddr[OP_FORK];
         perls_open = PL_ppaddr[OP_OPEN];

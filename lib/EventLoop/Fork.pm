@@ -6,11 +6,12 @@ use warnings;
 use EventLoop::Fork::Child;
 use EventLoop::Fork::Hook;
 use EventLoop::Fork::Loop;
+use EventLoop::Fork::Section;
 use Exporter     ();
 use Scalar::Util qw(blessed);
 
 our $VERSION   = '0.001';
-our @EXPORT_OK = qw(at_fork guard);
+our @EXPORT_OK = qw(at_fork guard prevent_fork);
 
 # ---- Import ---------------------------------------------------------------------------------------------------------
 
@@ -49,6 +50,14 @@ sub _internal_hook {
 sub guard {
     require EventLoop::Fork::Guard;
     return EventLoop::Fork::Guard->new(@_);
+}
+
+# Also a class method. The section ends with this call, however that is left.
+sub prevent_fork (&) {    ## no critic (SubroutinePrototypes): called with a block
+    my $code = pop;
+    EventLoop::Fork::Loop::_check_code('prevent_fork', code => $code);
+    my $section = EventLoop::Fork::Section->enter($code);
+    return $code->();
 }
 
 # ---- Fork -----------------------------------------------------------------------------------------------------------
@@ -254,6 +263,7 @@ Exported on request.
         priority   => 50,
         timeout    => 5,
         on_failure => 'report',
+        fork_safe  => sub { ... },
     );
 
 Calls the code around every fork of this process after which Perl code goes on in the child: of this module, perl's own
@@ -264,8 +274,8 @@ L<EventLoop::Fork::Hook>.
 
 =item C<prepare>, C<parent>, C<child>
 
-Called before the fork; after it in the parent, also when the fork failed; after it in the child. One of them is
-needed.
+Called before the fork; after it in the parent, also when the fork failed; after it in the child. One of them, or
+C<fork_safe>, is needed.
 
 =item C<object>
 
@@ -286,13 +296,40 @@ C<prepare> dies, there is no fork: C<fork> of this module throws C<EVF_ECANCELED
 ECANCELED. C<skip> is for a supervisor (L<EventLoop::Fork::Supervisor>): when C<child> has ended worker after worker, and the
 breaker would open, that callback is left out until the next reload.
 
+=item C<fork_safe>
+
+For what cannot be made right in a child: a library with threads of its own, say. With a false value there is no fork as
+long as the hook is there, which is as long as its C<object> lives: C<fork> of this module throws C<EVF_ECANCELED>, perl's
+own returns undef with C<$!> ECANCELED, and warns once for each place. The message names the hook. Code is asked before
+each fork, gets the C<object>, and says by a true value that the fork may go on; an exception is the reason why not. All
+are asked before any C<prepare> runs.
+
+    my $client = My::Threads->new;
+    at_fork(name => 'threads', object => $client, fork_safe => sub { $_[0]->is_idle });
+
 =back
 
 A hook may register and cancel hooks; a new one takes part in the next fork. C<fork> of this module throws C<EVF_EBUSY>
 inside a hook; perl's own works there, without hooks.
 
 A fork by C code is noticed in the child. Its hooks run when Perl goes on there, but for those with C<prepare>, which are
-named in a warning.
+named in a warning. So is a copy that C code makes by a system call of its own, at its next use of a loop, a hook or a guard;
+see L<EventLoop::Fork::ForkSafety/WHAT WE CANNOT DO>.
+
+=head2 prevent_fork
+
+    my @found = prevent_fork {
+        My::Library::lookup($name)    # holds locks that a child would find locked
+    };
+    EventLoop::Fork->prevent_fork(sub { ... });
+
+Runs the code, and returns what it returns. Until it is left, by whatever way, this thread does not fork: C<fork> of this
+module throws an L<EventLoop::Fork::Error> of the name C<EVF_EPREVENTED>, perl's own and C<open> to a copy of the program
+return undef with C<$!> ECANCELED and a warning. (Not EAGAIN: who then waits and tries again would wait for ever.) Both name
+the place of the section. C<system>, backticks and what else only executes a program go on. Sections nest.
+
+A supervisor that is to start a worker meanwhile, because a loop runs in the section, starts it afterwards; that is no
+failed start. A fork by C code cannot be prevented: its child is not in the section, and warns of it.
 
 =head2 guard
 

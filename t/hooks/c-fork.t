@@ -64,4 +64,26 @@ PROGRAM
     like $result->{stdout}, qr/\Aold line 77\nnew line 9[01]\n\z/, 'the place of a fork is not that of the one before';
     is $result->{stderr}, '', 'and nothing is said';
 }
+
+# It does not ask: the child is told what it was in the middle of.
+{
+    my $result = run_program($start . <<'PROGRAM');
+        use EventLoop::Fork qw(prevent_fork);
+        my $object = at_fork(name => 'fixed', fork_safe => 0);
+        EventLoop::Fork->prevent_fork(sub {
+            my $pid = $c_fork->call;
+            if ($pid == 0) {
+                $object->cancel;
+                print 'prevented: ', defined EventLoop::Fork::_section_place() ? 'yes' : 'no', "\n";
+                exit 0;
+            }
+            waitpid $pid, 0;
+            print 'prevented: ', defined EventLoop::Fork::_section_place() ? 'yes' : 'no', "\n";
+        });
+PROGRAM
+    is $result->{stdout}, "prevented: no\nprevented: yes\n", 'a section is not the child\'s';
+    like $result->{stderr},
+        qr/\AEventLoop::Fork: process \d+ was forked by C code \(near -e line \d+\), where no hook can prepare, inside of prevent_fork at -e line 11; these forbid forks: 'fixed' \(-e line 9\)\n\z/,
+        'which is told where it began, and who forbids forks';
+}
 done_testing;

@@ -290,7 +290,7 @@ PERL
 subtest 'bad input' => sub {
     my @bad = (
         [ ['x'], undef, qr/arguments are not pairs/ ],
-        [ [], undef, qr/one of 'prepare', 'parent', 'child' is needed/ ],
+        [ [], undef, qr/one of 'prepare', 'parent', 'child', 'fork_safe' is needed/ ],
         [ [ children => sub { } ], 'children', qr/unknown option 'children'/ ],
         [ [ child    => 'main::x' ], 'main::x', qr/'child' is not code: 'main::x'/ ],
         [ [ child    => sub { }, priority   => 101 ], 101, qr/'priority' is not a number from 0 to 100: '101'/ ],

@@ -54,7 +54,8 @@ with which value, and where the caller is.
 The error as a word: C<EVF_EINVAL> (an argument is wrong), C<EVF_EBADF> (not an open handle), C<EVF_EEXIST> (already
 watched), C<EVF_ECHILD> (not a child of this process), C<EVF_ESIGNAL> (not a signal that can be caught), C<EVF_EFORK>
 (fork failed), C<EVF_EABANDONED> (a loop of the parent process), C<EVF_EDISOWNED> (guarded, and the parent's),
-C<EVF_ECANCELED> (a hook refused the fork), C<EVF_EBUSY> (a fork inside a hook), C<EVF_ENOTSUP> (not supported here),
+C<EVF_ECANCELED> (a hook refused the fork), C<EVF_EBUSY> (a fork inside a hook), C<EVF_EPREVENTED> (a fork inside of
+C<prevent_fork>), C<EVF_ENOTSUP> (not supported here),
 C<EVF_EBACKEND>, C<EVF_ESYSTEM>, C<EVF_ENOMEM>.
 
 =head2 code

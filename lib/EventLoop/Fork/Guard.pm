@@ -90,6 +90,7 @@ sub register {
 
 sub new {
     my ($class, $thing, $code) = @_;
+    EventLoop::Fork::_fork_check();    # a child forgets what its parent has guarded, and not this
     EventLoop::Fork::Loop::_check_code('guard', code => $code) if defined $code;
     EventLoop::Fork::Guard::Disowned::Registry->complain('guard', $thing)
         if EventLoop::Fork::Guard::Disowned::Registry->has($thing);
@@ -116,6 +117,7 @@ sub new {
 
 sub cancel {
     my ($self) = @_;
+    EventLoop::Fork::_fork_check();
     my $address = defined $self->{anchor} ? refaddr $self->{anchor} : undef;
     if (defined $address && $guards{$address} && $guards{$address} == $self) {
         delete $guards{$address};
@@ -191,6 +193,7 @@ sub _cut {
 
 sub disown {
     my ($class, @things) = @_;
+    EventLoop::Fork::_fork_check();
     for my $thing (@things) {
         next if !defined $thing || EventLoop::Fork::Guard::Disowned::Registry->has($thing);
         my $kind   = _kind_of($thing) or _reject('disown', $thing);

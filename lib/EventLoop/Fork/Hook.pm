@@ -8,7 +8,7 @@ use Scalar::Util qw(looks_like_number);
 
 our $VERSION = '0.001';
 
-my %KNOWN = map { $_ => 1 } qw(name prepare parent child object priority timeout on_failure);
+my %KNOWN = map { $_ => 1 } qw(name prepare parent child object priority timeout on_failure fork_safe);
 
 sub _fail { return EventLoop::Fork::Loop::_throw('EVF_EINVAL', 'at_fork', @_) }
 
@@ -37,7 +37,8 @@ sub register {
         $KNOWN{$name} or _fail($name, "unknown option '$name'");
     }
     my @codes = grep { defined $args{$_} } qw(prepare parent child);
-    @codes or _fail(undef, "one of 'prepare', 'parent', 'child' is needed");
+    @codes || exists $args{fork_safe}
+        or _fail(undef, "one of 'prepare', 'parent', 'child', 'fork_safe' is needed");
     EventLoop::Fork::Loop::_check_code('at_fork', $_ => $args{$_}) for @codes;
     if (exists $args{object}) {
         ref $args{object}
@@ -53,8 +54,24 @@ sub register {
         or _fail($failure, "'on_failure' is 'report', 'cancel' or 'skip', not '$failure'");
     return $class->_new(
         $args{name}, @args{qw(prepare parent child object)},
-        $priority, $timeout, $failure eq 'cancel', $failure eq 'skip',
+        $priority, $timeout, $failure eq 'cancel', $failure eq 'skip', _say(%args)
     );
+}
+
+# What is asked before a fork, as a list: none if the hook has no say.
+sub _say {
+    my (%args) = @_;
+    return                          unless exists $args{fork_safe};
+    return $args{fork_safe} ? 1 : 0 unless ref $args{fork_safe};
+    EventLoop::Fork::Loop::_check_code('at_fork', fork_safe => $args{fork_safe});
+    return $args{fork_safe};
+}
+
+# For the glue: the answer of such code.
+sub _ask {
+    my ($code, $answer, @object) = @_;
+    $$answer = $code->(@object) ? 1 : 0;
+    return;
 }
 
 1;

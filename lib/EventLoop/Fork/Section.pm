@@ -1,0 +1,60 @@
+package EventLoop::Fork::Section;
+
+# A section that prevents forks, as long as this object lives; and what is to be done when no section is left. Which
+# sections there are, and what they refuse, is in C (xs/glue_sections.c).
+
+use strict;
+use warnings;
+
+use EventLoop::Fork::Loop;
+
+our $VERSION = '0.001';
+
+my @afterwards;    # [ pid, code ]
+
+sub CLONE      { @afterwards = (); return }
+sub CLONE_SKIP { return 1 }
+
+sub enter {
+    my ($class, $code) = @_;
+    my $number = EventLoop::Fork::_section_enter($code);
+    return bless \$number, $class;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    EventLoop::Fork::_section_leave($$self);
+    return if !@afterwards || is_open() || ${^GLOBAL_PHASE} eq 'DESTRUCT';
+    local ($@, $!, $?);
+    local $SIG{__DIE__};
+    for my $entry (splice @afterwards) {
+        my ($pid, $code) = @$entry;
+        next if $pid != $$;    # a child that C code has forked inside
+        eval { $code->(); 1 }
+            or EventLoop::Fork::Loop::_complain('after prevent_fork: ' . EventLoop::Fork::Loop::_exception_text($@));
+    }
+    return;
+}
+
+sub is_open { return defined EventLoop::Fork::_section_place() }
+
+# At the end of the outermost section. The code is called wherever that is, in a destructor: it does little.
+sub afterwards {
+    my ($class, $code) = @_;
+    push @afterwards, [ $$, $code ];
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+EventLoop::Fork::Section - a section that prevents forks
+
+=head1 DESCRIPTION
+
+What C<prevent_fork> of L<EventLoop::Fork> is made of. It has no interface of its own.
+
+=cut
