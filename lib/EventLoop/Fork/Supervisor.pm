@@ -316,8 +316,11 @@ sub restart {
         : $self->{is_asked_to_stop} ? 'this supervisor stops'
         : $self->{predecessor}      ? 'this supervisor has not taken over itself yet'
         :                             undef;
-    if   (defined $why_not) { $self->{log}->line("no restart: $why_not") }
-    else                    { EventLoop::Fork::Supervisor::Restart->begin($self) }
+    if    (defined $why_not) { $self->{log}->line("no restart: $why_not") }
+    elsif (EventLoop::Fork::Section::is_open()) {
+        $self->_after_section('the restart', sub { $_[0]->restart });
+    }
+    else { EventLoop::Fork::Supervisor::Restart->begin($self) }
     return $self;
 }
 

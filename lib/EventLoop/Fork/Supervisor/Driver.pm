@@ -11,6 +11,7 @@ our $VERSION = '0.001';
 use Errno qw(EAGAIN);
 use EventLoop::Fork;
 use EventLoop::Fork::Scoreboard;
+use EventLoop::Fork::Section;
 use EventLoop::Fork::Supervisor::Process;
 use EventLoop::Fork::Worker;
 use EventLoop::Fork::WorkerHandle;
@@ -85,7 +86,29 @@ sub _attempt {
 
 sub _carry_out {
     my ($self, $action) = @_;
+    return $self->_postpone($action) if _forks($action) && EventLoop::Fork::Section::is_open();
     $ACTIONS{ $action->{type} }->($self, $action);
+    return;
+}
+
+sub _forks { return $_[0]{type} eq 'SPAWN' && $_[0]{method} ne 'spawn' }
+
+# A fork that prevent_fork prevents has not failed. The machine waits for its answer, which it takes in any state.
+sub _postpone {
+    my ($self, $action) = @_;
+    my $slot = $action->{berth} >> 1;
+    return $self->_after_section("the start of a worker in slot $slot", sub { $_[0]->_attempt($action) });
+}
+
+# Not where the section ends, which may be deep in anybody's code, but in a turn of the loop.
+sub _after_section {
+    my ($self, $what, $code) = @_;
+    weaken(my $weak = $self);
+    my $retry = sub { $code->($weak) if $weak && $weak->{is_running} };
+    EventLoop::Fork::Section->afterwards(sub {
+        $weak->_adapter->watch_time(0, $retry) if $weak && $weak->{is_running};
+    });
+    $self->{log}->line("$what waits for the end of prevent_fork at " . EventLoop::Fork::_section_place() . "\n");
     return;
 }
 
