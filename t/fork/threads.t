@@ -47,6 +47,49 @@ like $thread->join, qr/later: the loop belongs to another thread/,
 is fork_and_wait(), 3, 'the loop itself goes on';
 is scalar @warnings, 1, 'without the thread there is nothing to warn of';
 
+# Whatever forks first, and that once.
+my %forks = (
+    'perl\'s fork'          => 'my $pid = fork; $pid or POSIX::_exit(0); waitpid $pid, 0',
+    'an open of a copy'     => 'my $pid = open my $from, "-|"; $pid or POSIX::_exit(0); close $from',
+    'fork of older code'    => 'my $pid = $early->(); $pid or POSIX::_exit(0); waitpid $pid, 0',
+    'EventLoop::Fork->fork' => 'waitpid +EventLoop::Fork->fork(code => sub { 0 })->pid, 0',
+    'IO::Async\'s fork'     => 'require IO::Async::Loop::Poll; EventLoop::Fork->import("-io_async");
+        my $ended; my $loop = IO::Async::Loop::Poll->new; $loop->fork(code => sub { 0 }, on_exit => sub { $ended = 1 });
+        $loop->loop_once until $ended',
+);
+delete $forks{'IO::Async\'s fork'} unless defined ForkTest::has_version('IO::Async::Loop');
+for my $name (sort keys %forks) {
+    my $result = run_program(<<"PROGRAM");
+        my \$early;
+        BEGIN { \$early = sub { return fork } }
+        use threads;
+        use Thread::Queue;
+        use EventLoop::Fork;
+        use POSIX ();
+        my \$queue  = Thread::Queue->new;
+        my \$thread = threads->create(sub { \$queue->dequeue });
+        for (1 .. 2) { $forks{$name} }
+        \$queue->enqueue(1);
+        \$thread->join;
+PROGRAM
+    like $result->{stderr},
+        qr/\AEventLoop::Fork: fork with 2 threads; the child has only this one: \d+ \(\S+\) \d+ \(\S+\)\n\z/,
+        "$name: said once, with the names";
+}
+
+# A watchdog of ours is none of the program's.
+{
+    my $result = run_program(<<'PROGRAM');
+        use EventLoop::Fork qw(at_fork);
+        use POSIX ();
+        at_fork(timeout => 60, child => sub { 1 });
+        my $pid = fork;
+        if (!$pid) { my $second = fork; $second or POSIX::_exit(0); waitpid $second, 0; POSIX::_exit(0) }
+        waitpid $pid, 0;
+PROGRAM
+    is $result, { stdout => '', stderr => '', status => 0 }, 'a time limit of a hook leaves no thread to warn of';
+}
+
 # What is kept for the next child is memory of the interpreter that made it.
 my $program = <<'PROGRAM';
     use threads;
