@@ -19,6 +19,12 @@ my $loop = EventLoop::Fork::Loop->new(backend => 'poll');
 ok 1, 'a test library opens what it needs with the first result';
 my @before = open_fds();
 
+{
+
+    package Without::Text;
+    use overload '""' => sub { die "no text\n" }, bool => sub { 1 }, fallback => 1;
+}
+
 # 0 when it went on; else what was said instead.
 sub raw {
     my $pid = fork;
@@ -83,7 +89,7 @@ subtest 'asked before each fork' => sub {
         object    => $object,
         fork_safe => sub {
             push @got, map { ref } @_;
-            die "$_[0]{why}\n" if $_[0]{why};
+            die ref $_[0]{why} ? $_[0]{why} : "$_[0]{why}\n" if $_[0]{why};
             return $is_safe;
         },
         hooks_that_log('asks'),
@@ -96,6 +102,8 @@ subtest 'asked before each fork' => sub {
     $object->{why} = 'a query is under way';
     like ours(), qr/\AEVF_ECANCELED: hook 'asks' \(.*\) forbids it: a query is under way; /,
         'an exception is the reason';
+    $object->{why} = bless {}, 'Without::Text';
+    like ours(), qr/ forbids it: an exception of class Without::Text, whose text cannot be had; /, 'of whatever class';
     is logged(), { P => [], C => [] }, 'nothing was prepared';
     $hook->cancel;
 };

@@ -187,6 +187,9 @@ int evf__isolate_all(void);     /* in the child: replaces those; their number */
 /* fork.c */
 int evf__fork_init(void);
 /* True: this process turns out to be a copy that nobody told of, and what is to be done is done. */
+#ifdef __GNUC__
+__attribute__((cold)) /* so that its callers pay for nothing but the look */
+#endif
 bool evf__fork_notice(void);
 
 /* tripwire.c */

@@ -165,13 +165,9 @@ void evf_loop_free(struct evf_loop *loop) {
     free(loop);
 }
 
-int evf_loop_after_fork(struct evf_loop *loop, bool force) {
-    if (force || loop->wants_rearm) evf__fork_check_by_call();
-    else evf__fork_check();
-    if (loop->abandoned) return EVF_EABANDONED;
+static int make_private(struct evf_loop *loop) {
+    evf__fork_check_by_call();
     bool is_child = loop->generation != evf_fork_generation;
-    if (!is_child && !loop->wants_rearm && !force) return 0;
-
     if (is_child) evf__processes_stop_all(loop); /* not our children */
     loop->generation = evf_fork_generation;
     loop->wants_rearm = true; /* until all of it has succeeded */
@@ -184,6 +180,13 @@ int evf_loop_after_fork(struct evf_loop *loop, bool force) {
     evf__io_rearm_all(loop);
     loop->wants_rearm = false;
     return 0;
+}
+
+int evf_loop_after_fork(struct evf_loop *loop, bool force) {
+    evf__fork_check();
+    if (loop->abandoned) return EVF_EABANDONED;
+    if (loop->generation == evf_fork_generation && !loop->wants_rearm && !force) return 0;
+    return make_private(loop);
 }
 
 const char *evf_loop_backend(const struct evf_loop *loop) {

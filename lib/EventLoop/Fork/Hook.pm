@@ -67,10 +67,10 @@ sub _say {
     return $args{fork_safe};
 }
 
-# For the glue: the answer of such code.
+# For the glue: the answer of such code; what it dies of becomes a text, whatever it is.
 sub _ask {
     my ($code, $answer, @object) = @_;
-    $$answer = $code->(@object) ? 1 : 0;
+    eval { $$answer = $code->(@object) ? 1 : 0; 1 } or die EventLoop::Fork::Loop::_exception_text($@);
     return;
 }
 
