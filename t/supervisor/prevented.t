@@ -45,7 +45,10 @@ for my $family (grep { $_->[0] =~ /\A(?:EventLoop::Fork::Loop|IO::Async::Loop::L
             worker        => \&SupervisorTest::serve,
             once_made     => sub {
                 my ($made) = @_;
-                $SIG{WINCH} = sub { turn_inside($made) };
+                # In a callback of the loop: the signal may come while the supervisor tells of a worker.
+                $SIG{WINCH} = sub {
+                    $made->_adapter->watch_time(0, sub { turn_inside($made) });
+                };
             },
         );
         my @ready = $supervisor->wait_for_count(worker_ready => 2);
