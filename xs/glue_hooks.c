@@ -245,6 +245,7 @@ static bool is_news(pTHX_ const COP *caller) {
     SV *key = sv_2mortal(newSVpvf("%" SVf " %s line %" UVuf, SVfARG(refusal_label),
                                   CopFILE(caller) != NULL ? CopFILE(caller) : "?", (UV)CopLINE(caller)));
     if (hv_exists_ent(seen, key, 0)) return false;
+    if (HvUSEDKEYS(seen) >= 1000) hv_clear(seen); /* names may be made up anew for each object */
     (void)hv_store_ent(seen, key, newSV(0), 0);
     return true;
 }

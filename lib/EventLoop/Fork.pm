@@ -326,7 +326,8 @@ see L<EventLoop::Fork::ForkSafety/WHAT WE CANNOT DO>.
 Runs the code, and returns what it returns. Until it is left, by whatever way, this thread does not fork: C<fork> of this
 module throws an L<EventLoop::Fork::Error> of the name C<EVF_EPREVENTED>, perl's own and C<open> to a copy of the program
 return undef with C<$!> ECANCELED and a warning. (Not EAGAIN: who then waits and tries again would wait for ever.) Both name
-the place of the section. C<system>, backticks and what else only executes a program go on. Sections nest.
+the place of the section. C<system>, backticks and what else only executes a program go on, but not L<IPC::Open3>, whose
+child runs Perl code first. Sections nest.
 
 A supervisor that is to start a worker meanwhile, because a loop runs in the section, starts it afterwards; that is no
 failed start. A fork by C code cannot be prevented: its child is not in the section, and warns of it.

@@ -25,38 +25,43 @@ sub said_by_copy {
 
 my $report = qr/process \d+ is a copy that was made by C code without telling anybody/;
 
-each_loop sub {
-    my ($new)   = @_;
-    my $loop    = $new->();
-    my $watched = ForkTest::Watched->new($loop);
-    my ($said, $seen, $status) = said_by_copy(sub { [ map { $watched->works } 1 .. 3 ] });
-    is [ $seen, $status ], [ [ (ForkTest::Watched::ALL) x 3 ], 0 ], 'everything works in a copy';
-    like $said,
-        qr{\AEventLoop::Fork: $report \(noticed at t/lib/ForkTest.pm line \d+\): its loops become its own only now\n\z},
-        'which is reported, once, with the place';
-    is $watched->works, ForkTest::Watched::ALL, 'then in the parent';
+for my $way ('the page', 'getpid') {
+    each_loop sub {
+        my ($new) = @_;
+        EventLoop::Fork::_use_page($way eq 'the page');
+        note $way;
+        my $loop    = $new->();
+        my $watched = ForkTest::Watched->new($loop);
+        my ($said, $seen, $status) = said_by_copy(sub { [ map { $watched->works } 1 .. 3 ] });
+        is [ $seen, $status ], [ [ (ForkTest::Watched::ALL) x 3 ], 0 ], 'everything works in a copy';
+        like $said,
+            qr{\AEventLoop::Fork: $report \(noticed at t/lib/ForkTest.pm line \d+\): its loops become its own only now\n\z},
+            'which is reported, once, with the place';
+        is $watched->works, ForkTest::Watched::ALL, 'then in the parent';
 
-    ($said, $seen) = said_by_copy(sub { $watched->stop; 'stopped' });
-    is $seen, 'stopped', 'a copy that only stops its watches';
-    is $watched->works, ForkTest::Watched::ALL, 'takes nothing from the parent';
-    ($said, $seen) = said_by_copy(sub { delete $watched->{loop}; undef $loop; 'dropped' });
-    is [ $seen, $watched->works ], [ 'dropped', ForkTest::Watched::ALL ], 'nor does one that drops the loop';
+        ($said, $seen) = said_by_copy(sub { $watched->stop; 'stopped' });
+        is $seen, 'stopped', 'a copy that only stops its watches';
+        is $watched->works, ForkTest::Watched::ALL, 'takes nothing from the parent';
+        ($said, $seen) = said_by_copy(sub { delete $watched->{loop}; undef $loop; 'dropped' });
+        is [ $seen, $watched->works ], [ 'dropped', ForkTest::Watched::ALL ], 'nor does one that drops the loop';
 
-    ($said, $seen) = said_by_copy(sub {
-        [ $watched->works, (in_copy(sub { [ $watched->works, (in_raw_child(sub { $watched->works }))[0] ] }))[0] ];
-    });
-    is $seen, [ ForkTest::Watched::ALL, [ ForkTest::Watched::ALL, ForkTest::Watched::ALL ] ],
-        'in the third generation';
-    is scalar(() = $said =~ /$report/g), 2, 'each copy is reported, the child of the last one is none';
+        ($said, $seen) = said_by_copy(sub {
+            [ $watched->works, (in_copy(sub { [ $watched->works, (in_raw_child(sub { $watched->works }))[0] ] }))[0] ];
+        });
+        is $seen, [ ForkTest::Watched::ALL, [ ForkTest::Watched::ALL, ForkTest::Watched::ALL ] ],
+            'in the third generation';
+        is scalar(() = $said =~ /$report/g), 2, 'each copy is reported, the child of the last one is none';
 
-    # A child of ours is told.
-    ($said, $seen) = said_by_copy(sub {
-        (in_child($loop, sub { 'forked' }))[0];
-    });
-    is $seen, 'forked', 'a copy forks through the loop';
-    is scalar(() = $said =~ /$report/g), 1, 'that child is no copy';
-    $watched->stop;
-};
+        # A child of ours is told.
+        ($said, $seen) = said_by_copy(sub {
+            (in_child($loop, sub { 'forked' }))[0];
+        });
+        is $seen, 'forked', 'a copy forks through the loop';
+        is scalar(() = $said =~ /$report/g), 1, 'that child is no copy';
+        $watched->stop;
+        EventLoop::Fork::_use_page(1);
+    };
+}
 
 subtest 'what Perl has to do' => sub {
     my @hooks = (
@@ -85,14 +90,19 @@ subtest 'what Perl has to do' => sub {
             my @safe = map { $_ } 1 .. 3;
         },
     );
-    while (my ($name, $use) = splice @uses, 0, 2) {
-        my ($said, $seen) = said_by_copy(sub { $use->(); 'done' });
-        is $seen, 'done', "$name in a copy";
-        my ($first) = @{ logged()->{C} };
-        is $first, 'child', "$name: first the hook that needs no preparing";
-        like $said, qr/$report \(noticed at \Q$0\E line \d+\): .*; these did not run: 'both' \(\Q$0\E line \d+\)$/m,
-            "$name: the others are named";
+    for my $page (1, 0) {
+        my @left = @uses;
+        EventLoop::Fork::_use_page($page);
+        while (my ($name, $use) = splice @left, 0, 2) {
+            my ($said, $seen) = said_by_copy(sub { $use->(); 'done' });
+            is $seen, 'done', "$name in a copy";
+            my ($first) = @{ logged()->{C} };
+            is $first, 'child', "$name: first the hook that needs no preparing";
+            like $said, qr/$report \(noticed at \Q$0\E line \d+\): .*; these did not run: 'both' \(\Q$0\E line \d+\)$/m,
+                "$name: the others are named";
+        }
     }
+    EventLoop::Fork::_use_page(1);
     my ($said, $seen) = said_by_copy(sub { 'done' });
     is [ $said, $seen, logged()->{C} ], [ '', 'done', [] ], 'a copy that uses nothing of ours is left alone';
     $_->cancel for @hooks;

@@ -7,7 +7,7 @@ use warnings;
 use File::Temp ();
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use ProcessTest qw(BOUND now);
+use ProcessTest qw(BOUND now wait_until write_file);
 use SupervisorTest;
 use Test2::V0;
 
@@ -68,5 +68,34 @@ for my $family (grep { $_->[0] =~ /\A(?:EventLoop::Fork::Loop|IO::Async::Loop::L
         );
     };
 }
+
+# Not a real one: that would execute this test again.
+subtest 'a restart' => sub {
+    my $folder     = File::Temp->newdir;
+    my $begun      = "$folder/begun";
+    my $supervisor = SupervisorTest->start(
+        workers   => 1,
+        stderr    => "$folder/stderr",
+        worker    => \&SupervisorTest::serve,
+        once_made => sub {
+            my ($made) = @_;
+            require EventLoop::Fork::Supervisor::Restart;
+            no warnings qw(once redefine);
+            *EventLoop::Fork::Supervisor::Restart::begin =
+                sub { write_file($begun, EventLoop::Fork::Section->is_open ? 'inside' : 'outside') };
+            $SIG{WINCH} = sub {
+                EventLoop::Fork->prevent_fork(sub { $made->restart; write_file("$folder/within", -e $begun ? 1 : 0) });
+            };
+        },
+    );
+    $supervisor->wait_for('worker_ready');
+    $supervisor->signal('WINCH');
+    wait_until(sub { -e $begun });
+    is([ map { text_of($_) } "$folder/within", $begun ], [ 0, 'outside' ], 'waits for the end of the section, too');
+    is($supervisor->finish, 0, 'exit code');
+    like(text_of("$folder/stderr"), qr/the restart waits for the end of prevent_fork at/, 'it is logged');
+};
+
+sub text_of { local (@ARGV, $/) = @_; return scalar <> }
 
 done_testing;

@@ -91,7 +91,7 @@ bool evf_fork_check(void) {
 
 int evf__fork_init(void) {
     if (initialized) {
-        evf__fork_check();
+        evf__fork_check_by_call();
         return 0;
     }
     if (pthread_atfork(before, in_parent, in_child) != 0) return EVF_ENOMEM;
