@@ -205,11 +205,11 @@ void glue_families_in_child(pTHX_ SV *state, const char *mode, SV *kept_family);
 
 /* ---- glue_sections.c ---------------------------------------------------------------------------------------- */
 
-UV glue_section_enter(pTHX_ SV *code);    /* a number, for its end; its place is that of the code */
-void glue_section_leave(pTHX_ UV number); /* one of another process or thread is not there */
-const char *glue_section_place(pTHX);     /* "FILE line N" of the innermost one; NULL: forks are not prevented */
-void glue_sections_forget(void);          /* in a child; async-signal-safe */
-SV *glue_section_refusal(pTHX);           /* why no fork goes on now; mortal; NULL: it may */
+UV glue_section_enter(pTHX_ SV *code);          /* a number, for its end; its place is that of the code */
+void glue_section_leave(pTHX_ UV number);       /* one of another process or thread is not there */
+const char *glue_section_place(pTHX);           /* "FILE line N" of the innermost one; NULL: forks are not prevented */
+const char *glue_section_place_of_parent(pTHX); /* the same at the fork, in a child */
+SV *glue_section_refusal(pTHX);                 /* why no fork goes on now; mortal; NULL: it may */
 
 /* ---- glue_glib.c -------------------------------------------------------------------------------------------- */
 

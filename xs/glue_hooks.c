@@ -192,6 +192,11 @@ static bool forbid(pTHX_ const struct glue_hook *hook, SV *reason) {
     return false;
 }
 
+static void let_go(pTHX_ void *data) {
+    struct glue_hook *hook = data;
+    release(aTHX_ hook);
+}
+
 /* Code answers into a variable of ours. */
 static bool allows(pTHX_ struct glue_hook *hook) {
     if (PERL_GET_CONTEXT != hook->perl) return true; /* the fork of another thread */
@@ -200,12 +205,15 @@ static bool allows(pTHX_ struct glue_hook *hook) {
     SV *arguments[] = {newSVsv(hook->fork_safe), newRV_inc(answer), NULL};
     const int count = hook->object != NULL ? 3 : 2;
     if (count > 2) arguments[2] = newRV_inc(hook->object);
+    ENTER;
+    SAVEDESTRUCTOR_X(let_go, hook); /* also when the code leaves by exit */
     hook->references++;
     (void)glue_call(aTHX_(SV *) get_cv("EventLoop::Fork::Hook::_ask", GV_ADD), arguments, count, &error);
-    const bool is_safe = error == NULL && SvTRUE(answer);
+    const bool is_safe = !hook->is_asked || (error == NULL && SvTRUE(answer)); /* it may have cancelled itself */
     if (!is_safe) (void)forbid(aTHX_ hook, error);
+    else SvREFCNT_dec(error);
     SvREFCNT_dec_NN(answer);
-    release(aTHX_ hook);
+    LEAVE;
     return is_safe;
 }
 

@@ -239,17 +239,16 @@ static void in_parent(void) {
     if (was_inside) end(aTHX_ false, NULL);
 }
 
-/* It is its parent's thread that is in the section. */
-static void leave_sections(pTHX) {
-    const char *place = PERL_GET_CONTEXT != NULL ? glue_section_place(aTHX) : NULL;
+/* It is its parent that is in the section. */
+static void remember_section(pTHX) {
+    const char *place = PERL_GET_CONTEXT != NULL ? glue_section_place_of_parent(aTHX) : NULL;
     if (place != NULL) (void)my_strlcpy(section_of_fork, place, sizeof section_of_fork);
-    glue_sections_forget();
 }
 
 static void in_child(void) {
     dTHX;
     if (under_way == WRAPPED) return;
-    leave_sections(aTHX);
+    remember_section(aTHX);
     if (under_way != NONE && PL_op->op_type == OP_FORK) {
         finish_in_child(aTHX);
         return;
@@ -268,7 +267,7 @@ static void in_copy(void) {
     dTHX;
     under_way = NONE;
     is_deferred = true;
-    leave_sections(aTHX);
+    remember_section(aTHX);
     if (PERL_GET_CONTEXT == NULL) return;
     const COP *caller = glue_caller(aTHX);
     (void)my_snprintf(noticed_at, sizeof noticed_at, "%.200s line %lu", CopFILE(caller) != NULL ? CopFILE(caller) : "?",

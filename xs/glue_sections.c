@@ -4,7 +4,8 @@
 
 struct section {
     struct section *outer;
-    void *perl; /* the interpreter: a thread may have several */
+    void *perl;              /* the interpreter: a thread may have several */
+    sig_atomic_t generation; /* of its process: a child has left it */
     UV number;
     char place[200];
 };
@@ -26,6 +27,7 @@ UV glue_section_enter(pTHX_ SV *code) {
     Newxz(section, 1, struct section);
     section->outer = innermost;
     section->perl = PERL_GET_CONTEXT;
+    section->generation = evf_fork_generation;
     section->number = ++last_number;
     (void)my_snprintf(section->place, sizeof section->place, "%.150s line %lu",
                       CopFILE(caller) != NULL ? CopFILE(caller) : "?", (unsigned long)CopLINE(caller));
@@ -43,17 +45,20 @@ void glue_section_leave(pTHX_ UV number) {
     }
 }
 
-const char *glue_section_place(pTHX) {
+static const char *place_in(pTHX_ sig_atomic_t generation) {
     PERL_UNUSED_CONTEXT;
     for (const struct section *section = innermost; section != NULL; section = section->outer) {
-        if (section->perl == PERL_GET_CONTEXT) return section->place;
+        if (section->perl == PERL_GET_CONTEXT && section->generation == generation) return section->place;
     }
     return NULL;
 }
 
-/* In a child: its memory is left alone. */
-void glue_sections_forget(void) {
-    if (innermost != NULL) innermost = NULL;
+const char *glue_section_place(pTHX) {
+    return place_in(aTHX_ evf_fork_generation);
+}
+
+const char *glue_section_place_of_parent(pTHX) {
+    return place_in(aTHX_ evf_fork_generation - 1);
 }
 
 SV *glue_section_refusal(pTHX) {

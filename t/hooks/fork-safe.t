@@ -112,6 +112,8 @@ subtest 'what such code may do' => sub {
     my ($hook, @seen);
     $hook = at_fork(fork_safe => sub { $hook->cancel; undef $hook; 1 });
     is ours(), 0, 'cancel itself';
+    $hook = at_fork(fork_safe => sub { $hook->cancel; 0 });
+    is ours(), 0, 'and has no say any more then';
     my @hooks = map {
         my $number = $_;
         at_fork(fork_safe => sub { push @seen, $number; $hook->cancel if $hook && $number == 2; 1 })

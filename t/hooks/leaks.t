@@ -73,6 +73,35 @@ no_leak 'a refused fork', sub {
     };
     $hook->cancel;
 };
+no_leak 'a fork that hooks forbid, for reasons and without', sub {
+    my $object = {};
+    my @hooks  = map { at_fork(object => $object, fork_safe => $_) } sub { 1 }, sub { die { why => 'on purpose' } }, 0;
+    for my $fork (
+        sub { with_stderr(\&raw_fork) },
+        sub {
+            eval {
+                $loop->fork(code => sub { });
+            }
+        }
+        )
+    {
+        $fork->();
+        $hooks[2]->cancel;
+    }
+};
+no_leak 'a section, and what waits for its end', sub {
+    my $ended = 0;
+    EventLoop::Fork->prevent_fork(sub {
+        EventLoop::Fork::Section->afterwards(sub { $ended++ });
+        with_stderr(\&raw_fork);
+        eval {
+            $loop->fork(code => sub { });
+        };
+    });
+    eval {
+        EventLoop::Fork->prevent_fork(sub { die "out\n" });
+    };
+};
 no_leak 'hooks that cancel themselves', sub {
     my $hook;
     $hook = at_fork(prepare => sub { $hook->cancel; undef $hook });
