@@ -55,11 +55,19 @@ sub _do_file {
     my ($app) = @_;
     my $path = File::Spec->rel2abs($app);
     local $0 = $path;                                 # FindBin and the like
-    my $got = do $path;
+    my $got = _do_in_main($path);
     return $got                    if defined $got;
     die $@                         if length $@;      ## no critic (RequireCarping): as it is
     die "cannot read '$app': $!\n" if $!;
     return $got;
+}
+
+# perl compiles a file in the package of who loads it. Code of the program is not ours: places in messages depend on it.
+{
+
+    package main;                                     ## no critic (ProhibitMultiplePackages): the program's
+
+    sub EventLoop::Fork::Supervisor::App::_do_in_main { return do $_[0] }
 }
 
 sub _require {
