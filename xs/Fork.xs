@@ -1,5 +1,6 @@
 /* The Perl interface: takes arguments apart and hands over to the glue. One file for each package. */
 #include "glue.h"
+#include "glue_doctor.h"
 #include "glue_machine.h"
 
 #ifdef __linux__
@@ -77,3 +78,5 @@ INCLUDE: machine.xsi
 INCLUDE: board.xsi
 
 INCLUDE: record.xsi
+
+INCLUDE: doctor.xsi

@@ -144,6 +144,10 @@ static OP *srand_noticed(pTHX) {
     return perls_srand(aTHX);
 }
 
+bool glue_rawfork_has_own_seed(void) {
+    return has_own_seed;
+}
+
 /* ---- In a child that was not prepared for -------------------------------------------------------------------- */
 
 /* The hooks that could not prepare are not called here either. Mortal text; NULL: there are none. */

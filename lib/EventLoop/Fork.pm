@@ -125,6 +125,13 @@ sub fork {
     return $child;
 }
 
+# What a fork of this program would share or break, before it is done.
+sub doctor {
+    my ($class, @options) = @_;
+    { local ($@, $!); require EventLoop::Fork::Doctor }
+    return EventLoop::Fork::Doctor->examine(@options);
+}
+
 sub _adapter {
     my ($loop) = @_;
     require EventLoop::Fork::Adapter;
@@ -247,6 +254,14 @@ For messages about the child.
 As in L<EventLoop::Fork::Loop>.
 
 =back
+
+=head2 doctor
+
+    my $report = EventLoop::Fork->doctor(%options);
+    print $report->as_text;
+
+Forks canaries, and tells what a fork of this program would share or break: an L<EventLoop::Fork::Doctor::Report>. See
+L<EventLoop::Fork::Doctor>, and C<evfork doctor> in L<evfork>.
 
 =head1 FUNCTIONS
 

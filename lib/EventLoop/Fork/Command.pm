@@ -31,6 +31,7 @@ my @COMMANDS = (
     [ restart => 'Restart', 'replace the supervisor by a new one, too' ],
     [ scale   => 'Scale', 'set the number of workers' ],
     [ stop    => 'Stop', 'stop a supervisor' ],
+    [ doctor  => 'Doctor', 'tell what a fork of an app would break' ],
     [ replay  => 'Replay', 'take the decisions of a trace again' ],
     [ help    => 'Help', 'explain a command' ],
 );

@@ -1,0 +1,37 @@
+# Threads alive at the fork are named with the library that they come from.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Config;
+use DoctorTest;
+use Test2::V0;
+
+skip_all 'this perl has no threads'                    unless $Config{useithreads};
+skip_all 'threads of a process are not told here'      unless -d '/proc/self/task';
+
+my $found = finds(
+    warning => 'threads', qr/\A1 thread of \S+ is alive at the fork: \d+ \(\S+\)\z/,
+    <<'CODE',
+        require threads;
+        require Thread::Queue;
+        my $queue = Thread::Queue->new;
+        push @kept, $queue, threads->create(sub { $queue->dequeue });
+        $kept[1]->detach;
+        select undef, undef, undef, 0.01 until waits($kept[1]);
+        sub waits {
+            for my $file (grep { !m{/$$/} } glob '/proc/self/task/*/syscall') {
+                open my $handle, '<', $file or next;
+                return 1 if (readline($handle) // '') =~ /0x/;
+            }
+            return 0;
+        }
+CODE
+    without => '',
+);
+like($found->{library}, qr{/threads\.so\z}, 'the library');
+is(scalar @{ $found->{threads} }, 1, 'its number');
+
+done_testing;
