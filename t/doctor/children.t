@@ -19,8 +19,10 @@ finds(
 my $reaper = '$SIG{CHLD} = sub { 1 while waitpid(-1, POSIX::WNOHANG()) > 0 }';
 my $report = examine($reaper);
 my @what   = map { $_->{what} } grep { $_->{check} eq 'children' } @{ $report->{findings} };
-ok(scalar(grep { /\Athe handler of \$SIG\{CHLD\} at -e line \d+ waits for any child/ } @what), 'a reaper: found by its code')
-    or diag(@what);
+ok(
+    scalar(grep { /\Athe handler of \$SIG\{CHLD\} at -e line \d+ waits for any child/ } @what),
+    'a reaper: found by its code'
+) or diag(@what);
 ok(scalar(grep { /\Asomebody took the exit status of the canary/ } @what), 'and by what it does') or diag(@what);
 is([ grep { $_->{check} eq 'hooks' } @{ $report->{findings} } ], [], 'which is no fault of a hook');
 
@@ -53,8 +55,8 @@ SKIP: {
     my $watch = ' my $pid = fork; POSIX::_exit(0) unless $pid; $loop->watch_process($pid => sub { });';
     finds(
         $severity => 'children', qr/\AIO::Async waits for any child/, $start . $watch,
-        name    => 'IO::Async',
-        without => "EventLoop::Fork->import(q{-io_async}); $start $watch",
+        name      => 'IO::Async',
+        without   => "EventLoop::Fork->import(q{-io_async}); $start $watch",
     );
 }
 

@@ -9,7 +9,8 @@ use DoctorTest;
 use ForkTest qw(BOUND run_program);
 use Test2::V0;
 
-my $report = examine(q{at_fork(name => 'good', map { $_ => sub { } } qw(prepare parent child)); push @kept, EventLoop::Fork::Loop->new});
+my $report = examine(
+    q{at_fork(name => 'good', map { $_ => sub { } } qw(prepare parent child)); push @kept, EventLoop::Fork::Loop->new});
 is($report->{findings}, [], 'no finding');
 is([ @$report{qw(worst exit_code forks stderr)} ], [ undef, 0, 2, '' ], 'nothing is said');
 cmp_ok($report->{seconds}, '<', $ENV{EVF_TEST_SLOW} ? BOUND : 1, 'in less than a second');
@@ -30,7 +31,10 @@ my $result = run_program(<<'PROGRAM');
     print waitpid(-1, 0) == -1 ? "no child\n" : "a child\n";
     print "$errno $error ", defined $report->worst ? 'bad' : 'good', "\n";
 PROGRAM
-like($result->{stdout}, qr/\Amine: a clean bill: nothing found that a fork would break \(2 forks, 0 hooks, \d+ ms\)\n/, 'in words');
+like(
+    $result->{stdout}, qr/\Amine: a clean bill: nothing found that a fork would break \(2 forks, 0 hooks, \d+ ms\)\n/,
+    'in words'
+);
 like($result->{stdout}, qr/^the same descriptors\nno child\n5 mine good\n\z/m, 'nothing is left, nothing is changed');
 is($result->{stderr}, '', 'nothing else is said');
 

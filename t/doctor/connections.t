@@ -22,14 +22,18 @@ SKIP: {
     skip 'descriptors of a process are not told here' unless -d '/proc/self/fdinfo';
     my $found = finds(
         warning => 'connections',
-        qr/\Aa connection to 127\.0\.0\.1:\d+ \(descriptor \d+, IO::Socket::INET\) is open and has no guard\z/, $connected,
+        qr/\Aa connection to 127\.0\.0\.1:\d+ \(descriptor \d+, IO::Socket::INET\) is open and has no guard\z/,
+        $connected,
         name    => 'a socket',
         without => "$connected guard(\$kept[1])",
     );
     ok($found->{fd} > 2, 'its number');
     finds_not(connections => $listening, name => 'a listener');
-    finds_not(connections => 'require Socket; socketpair my $one, my $two, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0; push @kept, $one, $two',
-        name => 'a pair of sockets');
+    finds_not(
+        connections =>
+            'require Socket; socketpair my $one, my $two, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0; push @kept, $one, $two',
+        name => 'a pair of sockets'
+    );
     finds_not(connections => <<'CODE', name => 'a socket that a hook closes in the child');
         require IO::Socket::INET;
         my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $@;
@@ -43,7 +47,7 @@ SKIP: {
     skip 'DBD::SQLite is not installed' unless has_module('DBD::SQLite');
     my $open = q{require DBI; push @kept, DBI->connect('dbi:SQLite:dbname=:memory:', '', '', { RaiseError => 1 });};
     finds(
-        error => 'connections', qr/\Aa connection of DBI is open and has no guard: SQLite 'dbname=:memory:'\z/, $open,
+        error   => 'connections', qr/\Aa connection of DBI is open and has no guard: SQLite 'dbname=:memory:'\z/, $open,
         name    => 'DBI',
         without => "$open guard(\$kept[0])",
     );
@@ -51,7 +55,7 @@ SKIP: {
 }
 
 SKIP: {
-    skip 'IO::Socket::SSL is not installed' unless has_module('IO::Socket::SSL');
+    skip 'IO::Socket::SSL is not installed'           unless has_module('IO::Socket::SSL');
     skip 'descriptors of a process are not told here' unless -d '/proc/self/fdinfo';
     # As far as a fork is concerned it is one from the moment that it is connected.
     my $tls = <<"CODE";
@@ -62,7 +66,7 @@ SKIP: {
         ) or die \$@;
 CODE
     finds(
-        error => 'connections', qr/\Aa TLS connection to 127\.0\.0\.1:\d+ \(descriptor \d+, IO::Socket::SSL\)/, $tls,
+        error   => 'connections', qr/\Aa TLS connection to 127\.0\.0\.1:\d+ \(descriptor \d+, IO::Socket::SSL\)/, $tls,
         name    => 'TLS',
         without => "$tls guard(\$kept[1])",
     );

@@ -11,7 +11,8 @@ use Test2::V0;
 skip_all 'descriptors of a process are not told here' unless -d '/proc/self/fdinfo';
 
 finds(
-    note => 'descriptors', qr/\Athese descriptors stay open in programs that are started: \d+ \(pipe, \$reader at -e line \d+\)\z/,
+    note => 'descriptors',
+    qr/\Athese descriptors stay open in programs that are started: \d+ \(pipe, \$reader at -e line \d+\)\z/,
     'local $^F = 100; pipe my $reader, my $writer or die $!; push @kept, $reader; close $writer',
     without => 'pipe my $reader, my $writer or die $!; push @kept, $reader, $writer',
 );
@@ -37,7 +38,11 @@ is($folder->{type}, 'folder', 'a folder');
 my @sockets = grep { $_->{type} eq 'socket' } @{ $report->{descriptors} };
 is(scalar @sockets, 2, 'two sockets');
 is([ grep { defined } map { $_->{peer} } @sockets ], [ match(qr{\Aunix:/.*/s\z}) ], 'one has a peer');
-ok(scalar(grep { $_->{target} eq '/dev/null' && !defined $_->{opened_by} && $_->{fd} > 2 } @{ $report->{descriptors} }),
-    'one that perl does not know');
+ok(
+    scalar(
+        grep { $_->{target} eq '/dev/null' && !defined $_->{opened_by} && $_->{fd} > 2 } @{ $report->{descriptors} }
+    ),
+    'one that perl does not know'
+);
 
 done_testing;

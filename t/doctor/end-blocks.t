@@ -9,7 +9,7 @@ use DoctorTest;
 use Test2::V0;
 
 finds(
-    note => 'end', qr/\Aan END block: -e line \d+\z/, 'END { print STDERR "" }',
+    note    => 'end', qr/\Aan END block: -e line \d+\z/, 'END { print STDERR "" }',
     without => 'require File::Temp; require EventLoop::Fork::Supervisor',
 );
 

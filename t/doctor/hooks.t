@@ -68,7 +68,9 @@ CODE
 };
 
 subtest 'times' => sub {
-    my $report = examine(q{at_fork(name => 'timed', map { $_ => sub { } } qw(prepare parent child)); at_fork(name => 'child', child => sub { })});
+    my $report = examine(
+        q{at_fork(name => 'timed', map { $_ => sub { } } qw(prepare parent child)); at_fork(name => 'child', child => sub { })}
+    );
     my %hooks = map { $_->{label} =~ /'(\w+)'/ ? ($1 => $_) : () } @{ $report->{hooks} };
     is([ sort keys %hooks ], [qw(child timed)], 'each hook is listed');
     ok($hooks{timed}{$_} >= 0 && $hooks{timed}{$_} < 5, "seconds in $_") for qw(prepare parent child);

@@ -7,14 +7,14 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use DoctorTest;
 use ForkTest qw(has_module);
-use POSIX ();
+use POSIX    ();
 use Test2::V0;
 
 my $machine = (POSIX::uname())[4];
 skip_all 'event objects are those of Linux' unless $^O eq 'linux';
 my %CALLS = (
     x86_64  => { epoll => 291, eventfd => 290, timerfd => 283, signalfd => 289, inotify => 294, io_uring => 425 },
-    aarch64 => { epoll => 20,  eventfd => 19,  timerfd => 85,  signalfd => 74,  inotify => 26,  io_uring => 425 },
+    aarch64 => { epoll => 20, eventfd  => 19, timerfd  => 85, signalfd  => 74, inotify  => 26, io_uring  => 425 },
 );
 my $calls = $CALLS{$machine};
 skip_all "the numbers of system calls are not known for $machine" unless $calls;
@@ -28,7 +28,7 @@ my %make = (
 );
 for my $type (sort keys %make) {
     my ($severity) = $type eq 'io_uring' ? 'error' : 'warning';
-    SKIP: {
+SKIP: {
         my $probe = eval "$make{$type}";
         skip "no $type here: $!" unless defined $probe && $probe >= 0;
         POSIX::close($probe);
@@ -63,12 +63,18 @@ SKIP: {
 for my $family (
     [ 'ours', 'push @kept, EventLoop::Fork::Loop->new; $kept[0]->loop_once(0)' ],
     [ 'EV', 'require EV; push @kept, EV::timer(100, 0, sub { }); EV::run(EV::RUN_NOWAIT())' ],
-    [ 'IO::Async::Loop::Epoll', 'require IO::Async::Loop::Epoll; push @kept, IO::Async::Loop::Epoll->new; $kept[0]->loop_once(0)' ],
-    [ 'Mojo::IOLoop', 'require Mojo::IOLoop; Mojo::IOLoop->timer(0 => sub { Mojo::IOLoop->stop }); Mojo::IOLoop->start' ],
+    [
+        'IO::Async::Loop::Epoll',
+        'require IO::Async::Loop::Epoll; push @kept, IO::Async::Loop::Epoll->new; $kept[0]->loop_once(0)'
+    ],
+    [
+        'Mojo::IOLoop',
+        'require Mojo::IOLoop; Mojo::IOLoop->timer(0 => sub { Mojo::IOLoop->stop }); Mojo::IOLoop->start'
+    ],
     )
 {
     my ($name, $code) = @$family;
-    SKIP: {
+SKIP: {
         skip "$name is not installed" unless $name eq 'ours' || has_module($name);
         finds_not(kernel => $code, name => "a loop of $name is renewed");
     }

@@ -18,7 +18,7 @@ SKIP: {
         name => 'a watch of IO::Async'
     );
     my $found = finds(
-        note => 'loops', qr/\Aafter perl's own fork the child has its parent's IO::Async::Loop::\w+:/, $start,
+        note    => 'loops', qr/\Aafter perl's own fork the child has its parent's IO::Async::Loop::\w+:/, $start,
         name    => 'the singleton of IO::Async',
         without => 'require IO::Async::Loop',
     );

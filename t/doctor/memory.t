@@ -19,7 +19,7 @@ my $found = finds(
     without => $big,
 );
 finds(
-    note => 'memory', qr/\Aa first request makes [0-9.]+ MB of shared memory the child's own\z/, $big,
+    note    => 'memory', qr/\Aa first request makes [0-9.]+ MB of shared memory the child's own\z/, $big,
     name    => 'a request',
     options => "request => sub { $write }",
 );

@@ -25,7 +25,7 @@ finds(
 
 # As generators are that are seeded once: a module of that name, with what is asked of it.
 my $folder = File::Temp->newdir;
-mkdir $_ or die "$_: $!" for "$folder/Math", "$folder/Math/Random";
+mkdir $_                                           or die "$_: $!" for "$folder/Math", "$folder/Math/Random";
 open my $file, '>', "$folder/Math/Random/ISAAC.pm" or die "$folder: $!";
 print {$file} <<'PERL';
 package Math::Random::ISAAC;
@@ -37,7 +37,7 @@ close $file;
 my $object = "unshift \@INC, '$folder'; require Math::Random::ISAAC; push \@kept, Math::Random::ISAAC->new;";
 finds(
     error => 'random', qr/\Atwo children drew the same random numbers from an object of Math::Random::ISAAC\z/, $object,
-    name    => 'an object of a known class',
+    name  => 'an object of a known class',
     without => "$object at_fork(child => sub { \$kept[0]{state} = 1 + \$\$ })",
 );
 
@@ -48,14 +48,17 @@ my $registered = <<'CODE';
     EventLoop::Fork::Doctor::Check::Random->register('My::Random' => sub { $state = $state * 16_807 % 2_147_483_647 });
 CODE
 finds(
-    error => 'random', qr/\Atwo children drew the same random numbers from My::Random\z/, $registered,
+    error   => 'random', qr/\Atwo children drew the same random numbers from My::Random\z/, $registered,
     name    => 'one that was made known',
     without => "$registered at_fork(child => sub { \$state = \$\$ })",
 );
 
 SKIP: {
     skip 'Net::SSLeay is not installed' unless has_module('Net::SSLeay');
-    finds_not(random => q{require Net::SSLeay; Net::SSLeay::RAND_bytes(my $bytes, 16)}, name => 'OpenSSL looks for forks itself');
+    finds_not(
+        random => q{require Net::SSLeay; Net::SSLeay::RAND_bytes(my $bytes, 16)},
+        name   => 'OpenSSL looks for forks itself'
+    );
 }
 
 done_testing;

@@ -19,14 +19,21 @@ for my $case (
     my ($options, $expected) = @$case;
     my $error = dies { EventLoop::Fork->doctor(@$options) };
     isa_ok($error, 'EventLoop::Fork::Error');
-    is([ $error->name, $error->operation, $error->file ], [ 'EVF_EINVAL', 'doctor', __FILE__ ], "(@$options): code, operation, place");
+    is(
+        [ $error->name, $error->operation, $error->file ], [ 'EVF_EINVAL', 'doctor', __FILE__ ],
+        "(@$options): code, operation, place"
+    );
     like($error->message, $expected, 'and words');
 }
 
 subtest 'inside of a hook' => sub {
     my $error;
-    my $hook = at_fork(prepare => sub { $error = dies { EventLoop::Fork->doctor } });
-    my $pid  = fork // die "fork: $!";
+    my $hook = at_fork(
+        prepare => sub {
+            $error = dies { EventLoop::Fork->doctor }
+        }
+    );
+    my $pid = fork // die "fork: $!";
     require POSIX;
     POSIX::_exit(0) unless $pid;
     waitpid $pid, 0;
@@ -36,7 +43,10 @@ subtest 'inside of a hook' => sub {
 };
 
 my $report = EventLoop::Fork::Doctor::Report->new(app => 'app.pl');
-is([ $report->worst, $report->exit_code, $report->counts ], [ undef, 0, { error => 0, warning => 0, note => 0 } ], 'clean');
+is(
+    [ $report->worst, $report->exit_code, $report->counts ], [ undef, 0, { error => 0, warning => 0, note => 0 } ],
+    'clean'
+);
 my %finding = (what => "one\nline\x07", cause => 'it', write => 'that');
 my @steps   = ([ note => 0 ], [ warning => 2 ], [ error => 3 ]);
 for my $step (@steps) {
@@ -47,8 +57,15 @@ for my $step (@steps) {
 $report->set(hooks => [ { label => "'x' (y line 3)", child => 0.001 } ]);
 is([ map { $_->{severity} } $report->findings ], [qw(error warning note)], 'the worst is first');
 is([ map { $_->{severity} } $report->findings(severity => 'note') ], ['note'], 'some of them');
-like($report->as_text, qr/\Aapp\.pl: 1 error, 1 warning, 1 note \(.*\)\n\nerror: one line\\x07\n  can cause: it\n  write:     that\n\nwarning: /, 'as text');
-like($report->as_text(verbose => 1), qr/\nhooks \(ms: prepare, parent, child\)\n  'x' \(y line 3\): -, -, 1\.00\n/, 'with all that was seen');
+like(
+    $report->as_text,
+    qr/\Aapp\.pl: 1 error, 1 warning, 1 note \(.*\)\n\nerror: one line\\x07\n  can cause: it\n  write:     that\n\nwarning: /,
+    'as text'
+);
+like(
+    $report->as_text(verbose => 1), qr/\nhooks \(ms: prepare, parent, child\)\n  'x' \(y line 3\): -, -, 1\.00\n/,
+    'with all that was seen'
+);
 like($report->as_text(colour => sub { "<$_[0]>$_[1]" }), qr/^<error>error: one/m, 'with colours of the caller');
 
 my $data = JSON::PP->new->decode($report->as_json);
@@ -58,6 +75,9 @@ is([ sort keys %{ $data->{findings}[0] } ], [qw(cause check severity what write)
 is(EventLoop::Fork::Doctor::Report->from_data($report->as_data)->as_json, $report->as_json, 'and back from data');
 
 $data = JSON::PP->new->decode(EventLoop::Fork->doctor->as_json);
-is([ grep { !exists $data->{$_} } qw(app worst exit_code counts findings seconds forks hooks) ], [], 'what a real one has');
+is(
+    [ grep { !exists $data->{$_} } qw(app worst exit_code counts findings seconds forks hooks) ], [],
+    'what a real one has'
+);
 
 done_testing;

@@ -9,8 +9,8 @@ use Config;
 use DoctorTest;
 use Test2::V0;
 
-skip_all 'this perl has no threads'                    unless $Config{useithreads};
-skip_all 'threads of a process are not told here'      unless -d '/proc/self/task';
+skip_all 'this perl has no threads'               unless $Config{useithreads};
+skip_all 'threads of a process are not told here' unless -d '/proc/self/task';
 
 my $found = finds(
     warning => 'threads', qr/\A1 thread of \S+ is alive at the fork: \d+ \(\S+\)\z/,

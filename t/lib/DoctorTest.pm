@@ -5,9 +5,9 @@ package DoctorTest;
 use strict;
 use warnings;
 
-use Exporter qw(import);
-use ForkTest qw(run_program);
-use JSON::PP ();
+use Exporter  qw(import);
+use ForkTest  qw(run_program);
+use JSON::PP  ();
 use Test2::V0 ();
 
 our @EXPORT = qw(app examine finds finds_not);
@@ -32,7 +32,7 @@ sub examine {
         STDOUT->flush;
         POSIX::_exit(\$report->exit_code);
 PROGRAM
-    my $report = eval { JSON::PP->new->decode($result->{stdout}) };
+    my $report  = eval { JSON::PP->new->decode($result->{stdout}) };
     my $context = Test2::V0::context();
     $context->diag("no report: $result->{stdout}$result->{stderr} (status $result->{status})") unless $report;
     $context->release;
@@ -42,7 +42,8 @@ PROGRAM
 
 sub _matching {
     my ($report, $severity, $check, $pattern) = @_;
-    return grep { $_->{severity} eq $severity && $_->{check} eq $check && $_->{what} =~ $pattern }
+    return
+        grep { $_->{severity} eq $severity && $_->{check} eq $check && $_->{what} =~ $pattern }
         @{ $report->{findings} };
 }
 
@@ -54,8 +55,14 @@ sub finds {
     my $report  = examine($code, $how{options});
     my ($found, @others) = _matching($report, $severity, $check, $pattern);
     my $name = $how{name} || "$severity, $check";
-    $context->ok($found && !@others, "$name: found", [ map { "$_->{severity} $_->{check}: $_->{what}" } @{ $report->{findings} } ]);
-    $context->ok(0 == (grep { !length($found->{$_} // '') || $found->{$_} =~ /\n/ } qw(cause write)), "$name: a line each for cause and remedy");
+    $context->ok(
+        $found && !@others, "$name: found",
+        [ map { "$_->{severity} $_->{check}: $_->{what}" } @{ $report->{findings} } ]
+    );
+    $context->ok(
+        0 == (grep { !length($found->{$_} // '') || $found->{$_} =~ /\n/ } qw(cause write)),
+        "$name: a line each for cause and remedy"
+    );
     $context->release;
     finds_not($check, $how{without}, name => $name, options => $how{options}) if defined $how{without};
     return $found || {};
@@ -65,7 +72,8 @@ sub finds_not {
     my ($check, $code, %how) = @_;
     my $context = Test2::V0::context();
     my $report  = examine($code, $how{options});
-    my @found   = map { "$_->{severity} $_->{check}: $_->{what}" } grep { $_->{check} eq $check } @{ $report->{findings} };
+    my @found =
+        map { "$_->{severity} $_->{check}: $_->{what}" } grep { $_->{check} eq $check } @{ $report->{findings} };
     $context->ok(exists $report->{worst} && !@found, ($how{name} || $check) . ': not without the fault', \@found);
     $context->release;
     return $report;

@@ -85,7 +85,7 @@ sub _refused {
     my ($self, $error) = @_;
     my $is_ours = ref $error && $error->can('message') && $error->can('name');
     $self->{refusal} = $is_ours ? $error->message : EventLoop::Fork::Loop::_exception_text($error);
-    $self->{is_busy} = 1 if $is_ours && $error->name eq 'EVF_EBUSY';    # inside of a hook
+    $self->{is_busy} = 1 if $is_ours && $error->name eq 'EVF_EBUSY';                                  # inside of a hook
     return;
 }
 

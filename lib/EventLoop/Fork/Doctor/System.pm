@@ -39,12 +39,12 @@ sub descriptors {
         my $info = $self->slurp("/proc/self/fdinfo/$fd") // '';
         my ($flags) = $info =~ /^flags:\s*([0-7]+)/m;
         $found{$fd} = {
-            fd      => $fd + 0,
-            target  => $target,
-            type    => _type($fd, $target),
-            cloexec => oct($flags || 0) & O_CLOEXEC ? 1 : 0,
+            fd          => $fd + 0,
+            target      => $target,
+            type        => _type($fd, $target),
+            cloexec     => oct($flags || 0) & O_CLOEXEC  ? 1 : 0,
             nonblocking => oct($flags || 0) & O_NONBLOCK ? 1 : 0,
-            locks   => [ $info =~ /^lock:\s*\d+:\s*(.*?)\s*$/mg ],
+            locks       => [ $info =~ /^lock:\s*\d+:\s*(.*?)\s*$/mg ],
         };
         _ask_socket($found{$fd}) if $found{$fd}{type} eq 'socket';
     }

@@ -26,15 +26,16 @@ sub findings {
         my $names = join ', ', map { "$_->{id} ($_->{name})" } @mine > 4 ? @mine[ 0 .. 3 ] : @mine;
         $names .= ' ...' if @mine > 4;
         my $from = length $library ? $library : 'a library that is not known';
-        my ($word, $verb) = @mine == 1 ? ('thread', 'is') : ('threads', 'are');
+        my ($word, $verb, $them) = @mine == 1 ? qw(thread is it) : qw(threads are them);
+        my ($held, $did) = @mine == 1 ? ('it held', 'it did') : ('one of them held', 'they did');
         $doctor->report->add(
             warning => 'threads',
             (length $library ? (library => $library) : ()),
             threads => [ map { $_->{id} } @mine ],
             what    => scalar(@mine) . " $word of $from $verb alive at the fork: $names",
-            cause   =>
-                'a child does not have them: it waits for ever for a lock that one held, and what they did is not done',
-            write => q{start them in each worker, or at_fork(prepare => \&stop, parent => \&start, child => \&start)},
+            cause => "a child does not have $them: it waits for ever for a lock that $held, and what $did is not done",
+            write =>
+                "start $them in each worker, or at_fork(prepare => \\&stop, parent => \\&start, child => \\&start)",
         );
     }
     return;
