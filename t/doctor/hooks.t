@@ -8,6 +8,8 @@ use lib "$FindBin::Bin/../lib";
 use DoctorTest;
 use Test2::V0;
 
+my $timeout = $ENV{EVF_TEST_SLOW} ? 20 : 0.5;
+
 my $clean = q{at_fork(name => 'good', map { $_ => sub { } } qw(prepare parent child))};
 
 my $found = finds(
@@ -34,10 +36,10 @@ finds(
     name => 'exit'
 );
 finds(
-    error => 'hooks', qr/\Achild hook 'hangs' \(.*\) has not ended within 0.5 s\z/,
+    error => 'hooks', qr/\Achild hook 'hangs' \(.*\) has not ended within \Q$timeout\E s\z/,
     q{at_fork(name => 'hangs', child => sub { POSIX::pause() while 1 })},
     name    => 'a hook that hangs',
-    options => 'timeout => 0.5',
+    options => "timeout => $timeout",
     without => $clean,
 );
 finds(
@@ -52,7 +54,7 @@ finds(
 );
 
 subtest 'all of them, and the rest of the audit' => sub {
-    my $report = examine(<<'CODE', 'timeout => 0.5');
+    my $report = examine(<<'CODE', "timeout => $timeout");
         at_fork(name => 'one',   child => sub { kill SEGV => $$ });
         at_fork(name => 'two',   child => sub { kill ABRT => $$ });
         at_fork(name => 'three', child => sub { 1 while 1 });

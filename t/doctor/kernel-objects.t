@@ -19,6 +19,10 @@ my %CALLS = (
 my $calls = $CALLS{$machine};
 skip_all "the numbers of system calls are not known for $machine" unless $calls;
 
+require EventLoop::Fork::Doctor;
+skip_all 'this system does not tell whether an open file is the same: kcmp(2)'
+    unless defined EventLoop::Fork::Doctor::_shares_file($$, 0);
+
 my %make = (
     eventfd  => "syscall($calls->{eventfd}, 0, 0)",
     timerfd  => "syscall($calls->{timerfd}, 1, 0)",

@@ -19,6 +19,10 @@ finds(
     name    => 'flock',
     without => "$open flock \$file, Fcntl::LOCK_EX(); flock \$file, Fcntl::LOCK_UN()",
 );
+finds_not(
+    locks => "$open flock \$file, Fcntl::LOCK_EX(); at_fork(child => sub { close \$file })",
+    name  => 'a file that is closed in the child'
+);
 finds(
     warning => 'locks', qr/\Aa lock of fcntl is held on \S+ \(descriptor \d+, File::Temp/, "$open $fcntl",
     name    => 'fcntl',

@@ -34,4 +34,15 @@ CODE
 like($found->{library}, qr{/threads\.so\z}, 'the library');
 is(scalar @{ $found->{threads} }, 1, 'its number');
 
+finds_not(threads => <<'CODE', name => 'a thread that is stopped before the fork');
+    require threads;
+    require Thread::Queue;
+    my $queue = Thread::Queue->new;
+    my $thread;
+    my $start = sub { $thread = threads->create(sub { $queue->dequeue }) };
+    $start->();
+    at_fork(prepare => sub { $queue->enqueue(1); $thread->join }, parent => $start);
+    END { $queue->enqueue(1); $thread->join }
+CODE
+
 done_testing;

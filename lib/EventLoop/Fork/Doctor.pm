@@ -80,10 +80,12 @@ sub _audit {
     $self->{fds}     = $self->{system}->descriptors;
     $self->{handles} = [ _handles() ];
     $_->before($self) for @CHECKS;
-    # First of all: a canary that hangs goes with us.
+    # The nearest to the fork: after it, a canary that hangs goes with us; before it, the hooks of others may have stopped
+    # their threads.
     my $leash = EventLoop::Fork::_internal_hook(
         __PACKAGE__,
-        child => sub { EventLoop::Fork::_signal_at_end_of_parent(POSIX::SIGKILL()) }
+        prepare => sub { $self->{thread_ids} ||= [ $self->{system}->thread_ids ] },
+        child   => sub { EventLoop::Fork::_signal_at_end_of_parent(POSIX::SIGKILL()) }
     );
     my $done = eval {
         $self->_fork_ours;

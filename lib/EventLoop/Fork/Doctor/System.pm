@@ -112,7 +112,16 @@ sub is_shared {
     my $target = readlink "/proc/$pid/fd/$fd->{fd}";
     return 0 if !defined $target || $target ne $fd->{target};
     return 1 if $fd->{type} =~ /\A(?:socket|pipe)\z/;           # the number in the name is of this one alone
+    return 0 if $self->_state("$pid/fdinfo/$fd->{fd}") ne $self->_state("self/fdinfo/$fd->{fd}");
     return undef;                                               ## no critic (ProhibitExplicitReturnUndef): a value
+}
+
+# Without what belongs to the number: what is watched, counted, or due.
+sub _state {
+    my ($self, $path) = @_;
+    my $text = $self->slurp("/proc/$path") // '';
+    $text =~ s/^(?:pos|flags|mnt_id|lock):.*\n//mg;
+    return $text;
 }
 
 # ---- Memory ---------------------------------------------------------------------------------------------------------
@@ -131,14 +140,19 @@ sub memory {
 
 # ---- Threads --------------------------------------------------------------------------------------------------------
 
-# Of this process, without the one that asks: id, name, library (where it is known).
-sub threads {
-    my ($self) = @_;
+# Of this process, without the first one, which is the one that asks.
+sub thread_ids {
     opendir my $folder, '/proc/self/task' or return;
     my @ids = sort { $a <=> $b } grep { /\A[0-9]+\z/ && $_ != $$ } readdir $folder;
     closedir $folder;
-    return unless @ids;
-    my @maps = $self->_maps;
+    return @ids;
+}
+
+# id, name, library (where it is known).
+sub threads {
+    my ($self) = @_;
+    my @ids    = $self->thread_ids or return;
+    my @maps   = $self->_maps;
     return map { { id => $_ + 0, name => $self->_thread_name($_), library => $self->_library($_, \@maps) } } @ids;
 }
 
@@ -224,6 +238,6 @@ For L<EventLoop::Fork::Doctor>.
 
 =head2 memory
 
-=head2 threads
+=head2 threads, thread_ids
 
 =cut

@@ -25,10 +25,11 @@ sub findings {
     }
     $class->_stolen($doctor) if !$class->_is_ignored && grep { $_->{is_stolen} } @runs;
     my @hooks = grep { $_->{label} !~ /\A'\Q@{[ ref $doctor ]}\E'/ } @{ $doctor->{hooks} };
+    # The least of all forks: one that was slow once may have had a busy machine.
     for my $hook (@hooks) {
         for my $phase (qw(prepare parent child)) {
             my ($spent) =
-                sort { $b <=> $a } map { my $s = $_->{spent}{ $hook->{number} }{$phase}; defined $s ? $s : () } @runs;
+                sort { $a <=> $b } map { my $s = $_->{spent}{ $hook->{number} }{$phase}; defined $s ? $s : () } @runs;
             $hook->{$phase} = $spent;
             $class->_slow($doctor, $hook, $phase) if defined $spent && $spent >= SLOW;
         }

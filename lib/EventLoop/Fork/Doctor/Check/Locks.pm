@@ -9,13 +9,24 @@ our $VERSION = '0.001';
 
 use parent 'EventLoop::Fork::Doctor::Check';
 
+# One that is closed in the child is let go there.
+sub inspect {
+    my ($class, $doctor, $kind, $pid) = @_;
+    return {
+        map  { $_->{fd} => $doctor->{system}->is_shared($pid, $_) }
+        grep { @{ $_->{locks} } } values %{ $doctor->{fds} }
+    };
+}
+
 sub findings {
     my ($class, $doctor) = @_;
+    my $shared = $class->_seen($doctor, 'ours') || {};
     for my $fd (map { $doctor->{fds}{$_} } sort { $a <=> $b } keys %{ $doctor->{fds} }) {
         next if $class->_is_outsider($doctor, $fd->{fd});
         my %is_told;
         for my $lock (@{ $fd->{locks} }) {
             my ($kind) = $lock =~ /\A(\w+)/;
+            next if $kind ne 'POSIX' && defined $shared->{ $fd->{fd} } && !$shared->{ $fd->{fd} };
             $class->_lock($doctor, $fd, $kind) if $kind =~ /\A(?:FLOCK|POSIX|OFDLCK)\z/ && !$is_told{$kind}++;
         }
     }
@@ -56,6 +67,6 @@ One of the checks of L<EventLoop::Fork::Doctor>; see L<EventLoop::Fork::Doctor::
 
 =head1 METHODS
 
-=head2 findings
+=head2 findings, inspect
 
 =cut

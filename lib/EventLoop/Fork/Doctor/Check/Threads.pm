@@ -17,7 +17,8 @@ sub before {
 
 sub findings {
     my ($class, $doctor) = @_;
-    my @threads = @{ $class->_kept($doctor) };
+    my %is_there = map  { $_ => 1 } @{ $doctor->{thread_ids} || [] };
+    my @threads  = grep { $is_there{ $_->{id} } } @{ $class->_kept($doctor) };
     $doctor->report->set(threads => [ { id => $$, name => 'the one that forks' }, @threads ]);
     my %by_library;
     push @{ $by_library{ defined $_->{library} ? $_->{library} : '' } }, $_ for @threads;
