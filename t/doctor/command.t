@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use EvforkTest;
 use File::Temp  ();
+use POSIX       ();
 use JSON::PP    ();
 use ProcessTest qw(BOUND);
 use Test2::V0;
@@ -172,6 +173,39 @@ SKIP: {
         ok($data->{forks}, 'an app of Mojolicious by its server') or diag("$out$err");
         is($data->{counts}{error}, 0, 'no error');
     }
+};
+
+# The numbers of ioctl are Linux's.
+sub open_terminal {
+    return if $^O ne 'linux' || (POSIX::uname())[4] !~ /\A(?:x86_64|i.86|aarch64|arm)/;
+    open my $master, '+<', '/dev/ptmx' or return;
+    my ($unlocked, $number) = (pack('i', 0), pack('i', 0));
+    ioctl $master, 0x40045431, $unlocked                    or return;    # TIOCSPTLCK
+    ioctl $master, 0x80045430, $number                      or return;    # TIOCGPTN
+    open my $slave, '+<', '/dev/pts/' . unpack 'i', $number or return;
+    return ($master, $slave);
+}
+
+# What it prints to a terminal; it is short enough to wait there.
+sub on_terminal {
+    my ($master, $slave) = @_;
+    my $app = EvforkTest::write_file('app.pl', "alarm 1000;\n$worker");
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        open STDOUT, '>&', $slave                or POSIX::_exit(99);
+        exec EvforkTest::command('doctor', $app) or POSIX::_exit(99);
+    }
+    is(EvforkTest::end_in_words($pid), 2, 'exit code 2');
+    sysread $master, my $text, 65_536;
+    return $text;
+}
+
+subtest colours => sub {
+    my @terminal = open_terminal() or skip_all 'no pseudo terminals here';
+    local $ENV{TERM} = 'xterm';
+    like(on_terminal(@terminal), qr/^\e\[\d+mwarning: \e\[0m/m, 'on a terminal');
+    local $ENV{NO_COLOR} = 1;
+    unlike(on_terminal(@terminal), qr/\e/, 'none with NO_COLOR');
 };
 
 subtest 'nothing is left' => sub {

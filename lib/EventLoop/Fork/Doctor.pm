@@ -186,6 +186,63 @@ process of its own.
 
 Most is known from F</proc> of Linux. What another system does not tell is said, as a note.
 
+=head1 WHAT IS FOUND
+
+The word before each is C<check> of a finding; behind it are its severities.
+
+=over 4
+
+=item C<hooks>: error, warning
+
+A hook that ends the canary by a signal or by C<exit>, hangs, dies, or refuses the fork; one that takes 100 ms or more; a
+child that does not come as far as its hooks.
+
+=item C<threads>: warning
+
+Threads that are alive when the fork happens, with the library that each comes from.
+
+=item C<connections>: error, warning
+
+Handles of DBI and connections of L<IO::Socket::SSL> that are open and not guarded; other connections over a network or to
+a named socket. What a hook closes in the child is no finding.
+
+=item C<kernel>: error, warning
+
+eventfd, timerfd, signalfd, inotify and io_uring that parent and child share; epoll that they share after perl's own fork.
+
+=item C<random>: error, warning
+
+Two children that draw the same numbers from perl's C<rand> or from a module that is loaded; a seed that perl's own fork
+leaves to each child. L<EventLoop::Fork::Doctor::Check::Random/register> makes another generator known.
+
+=item C<children>: warning, note
+
+C<$SIG{CHLD}> that is ignored or waits for any child; EV, AnyEvent, IO::Async, POE where they wait for any child; a note
+where the kernel tells a status that was taken (Linux 6.15).
+
+=item C<loops>: error, warning, note
+
+Loops of a family without an adapter; watches that were made before the fork; IO::Async's singleton after perl's own fork.
+
+=item C<locks>: warning
+
+flock that the child holds, too; locks of fcntl, which it does not have.
+
+=item C<timers>: warning
+
+alarm, setitimer and timer_create, which are not inherited.
+
+=item C<buffers>: warning, note
+
+Output that waits in buffers of perl or of C, and input that is read and not used.
+
+=item C<descriptors>, C<end>, C<memory>, C<system>: note
+
+Descriptors without close-on-exec; END blocks, but for perl's own; hooks or a request that make much memory the child's
+own; what this system does not tell.
+
+=back
+
 =head1 CLASS METHODS
 
 =head2 examine
