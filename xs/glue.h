@@ -197,7 +197,6 @@ pid_t glue_spawn(pTHX_ struct glue_loop *loop, struct glue_spawn_options *option
 void glue_rawfork_boot(pTHX);
 /* Whether this is a copy that nobody told of; and what a fork by C code left to do in this child. Runs Perl code. */
 void glue_fork_check(pTHX);
-void glue_rawfork_finish(pTHX); /* what a fork by C code left to do in this child */
 bool glue_rawfork_has_own_seed(void);
 
 /* What the adapters of loaded families want to know in the child, or NULL; the caller's to free. */

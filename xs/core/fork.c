@@ -43,11 +43,16 @@ static void in_parent(void) {
     if (!is_ours && !only_execs() && host != NULL && host->in_parent != NULL) host->in_parent();
 }
 
+/* What the parent writes of itself is not of this process. */
+static void leave_row(void) {
+    evf__heartbeat_forget();
+    evf__recorder_forget();
+}
+
 /* Closes what the parent shares. A loop is re-armed at its next use. Frees memory, which the C library allows here. */
 static void leave_parent(bool for_good, bool is_late) {
     const sig_atomic_t parent = evf_fork_generation++;
-    evf__heartbeat_forget();
-    evf__recorder_forget();
+    leave_row();
     for (struct evf_link *link = evf__loops.next; link != &evf__loops; link = link->next) {
         struct evf_loop *loop = EVF__CONTAINER(link, struct evf_loop, all);
         if (loop->abandoned) continue;
@@ -65,7 +70,7 @@ static void leave_parent(bool for_good, bool is_late) {
 static void in_child(void) {
     evf__loops_unlock(); /* there is one thread */
     if (only_execs()) {
-        evf__heartbeat_forget();
+        leave_row();
         return;
     }
     evf__tripwire_arm();
