@@ -293,15 +293,18 @@ subtest 'bad input' => sub {
         [ [], undef, qr/one of 'prepare', 'parent', 'child', 'fork_safe' is needed/ ],
         [ [ children => sub { } ], 'children', qr/unknown option 'children'/ ],
         [ [ child    => 'main::x' ], 'main::x', qr/'child' is not code: 'main::x'/ ],
-        [ [ child    => sub { }, priority   => 101 ], 101, qr/'priority' is not a number from 0 to 100: '101'/ ],
-        [ [ child    => sub { }, priority   => -1 ], -1, qr/'priority' .* '-1'/ ],
-        [ [ child    => sub { }, priority   => 'high' ], 'high', qr/'priority' .* 'high'/ ],
-        [ [ child    => sub { }, priority   => undef ], undef, qr/'priority' .* undef/ ],
-        [ [ child    => sub { }, timeout    => -0.5 ], -0.5, qr/'timeout' is not a number from 0: '-0.5'/ ],
-        [ [ child    => sub { }, timeout    => 'nan' ], 'nan', qr/'timeout'/ ],
-        [ [ child    => sub { }, object     => 'name' ], 'name', qr/'object' is not a reference: 'name'/ ],
-        [ [ child    => sub { }, object     => undef ], undef, qr/'object' is not a reference: undef/ ],
-        [ [ child    => sub { }, on_failure => 'die' ], 'die', qr/'on_failure' is 'report' or 'cancel', not 'die'/ ],
+        [ [ child    => sub { }, priority => 101 ], 101, qr/'priority' is not a number from 0 to 100: '101'/ ],
+        [ [ child    => sub { }, priority => -1 ], -1, qr/'priority' .* '-1'/ ],
+        [ [ child    => sub { }, priority => 'high' ], 'high', qr/'priority' .* 'high'/ ],
+        [ [ child    => sub { }, priority => undef ], undef, qr/'priority' .* undef/ ],
+        [ [ child    => sub { }, timeout  => -0.5 ], -0.5, qr/'timeout' is not a number from 0: '-0.5'/ ],
+        [ [ child    => sub { }, timeout  => 'nan' ], 'nan', qr/'timeout'/ ],
+        [ [ child    => sub { }, object   => 'name' ], 'name', qr/'object' is not a reference: 'name'/ ],
+        [ [ child    => sub { }, object   => undef ], undef, qr/'object' is not a reference: undef/ ],
+        [
+            [ child => sub { }, on_failure => 'die' ], 'die',
+            qr/'on_failure' is 'report', 'cancel' or 'skip', not 'die'/
+        ],
     );
     for my $case (@bad) {
         my ($arguments, $value, $message) = @$case;

@@ -14,7 +14,7 @@ use Test2::V0;
 my $folder = File::Temp->newdir;
 my $mended = "$folder/mended";
 
-# Which hooks there are: name, on_failure, and whether it is fatal.
+# Which hooks there are: name, on_failure, what it does in the child, and before the fork.
 sub start {
     my ($hooks, %options) = @_;
     unlink $mended;
@@ -27,8 +27,11 @@ sub start {
         before        => sub {
             require EventLoop::Fork;
             for my $hook (@$hooks) {
-                my ($name, $on_failure, $code) = @$hook;
-                EventLoop::Fork::at_fork(name => $name, on_failure => $on_failure, child => $code);
+                my ($name, $on_failure, $child, $prepare) = @$hook;
+                EventLoop::Fork::at_fork(
+                    name => $name, on_failure => $on_failure, child => $child,
+                    $prepare ? (prepare => $prepare) : ()
+                );
             }
         },
         %options,
@@ -78,18 +81,12 @@ subtest 'one that may not be' => sub {
 };
 
 subtest 'not the same one' => sub {
-    my $number     = 0;
-    my $supervisor = start(
-        [
-            [ 'count', 'report', $lives ],
-            map {
-                my $mine = $_;
-                [ "hook $mine", 'skip', sub { kill SEGV => $$ if (-s "$folder/forks" // 0) % 2 == $mine } ]
-            } 0,
-            1
-        ],
-        on_worker_started => sub { open my $file, '>>', "$folder/forks" or die $!; print {$file} 'x' },
-    );
+    my $forks = 0;
+    my @hooks = map {
+        my $mine = $_;
+        [ "hook $mine", 'skip', sub { kill SEGV => $$ if $forks % 2 == $mine } ]
+    } 0, 1;
+    my $supervisor = start([ @hooks, [ 'count', 'report', sub { }, sub { $forks++ } ] ]);
     is($supervisor->exit_code, 2, 'nothing could start');
     is([ grep { $_->{event} eq 'hook_skipped' } $supervisor->events ], [], 'nothing is left out');
 };
