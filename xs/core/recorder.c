@@ -106,6 +106,7 @@ void evf_recorder_attach(struct evf_record *record) {
 }
 
 struct evf_record *evf_recorder_record(void) {
+    if (evf__fork_is_unnoticed()) return NULL; /* it is the parent's */
     return __atomic_load_n(&attached, __ATOMIC_ACQUIRE);
 }
 
