@@ -61,8 +61,8 @@ sub start {
 
 # From its log, and the answer of the worker that is ready.
 sub serves {
-    my ($evfork, $name) = @_;
-    my ($address) = $evfork->wait_for(qr/listening on (\S+)/);
+    my ($evfork, $name, $address) = @_;
+    ($address) = $evfork->wait_for(qr/listening on (\S+)/) if !defined $address;
     ok($evfork->wait_for_workers(1), "$name: a worker is ready") or diag($evfork->lines);
     like(answer($address), qr/\A200 new page: on, from process \d+\n\z/, "$name: it answers");
     $evfork->signal('TERM');
@@ -77,6 +77,19 @@ serves(start('--start-method', 'spawn'), 'so it is by spawn');
         (map { "-I$folder/blib/$_" } qw(arch lib)),
         '-MFlags=-start';
     serves(start('--start-method', 'spawn'), 'spawn, with the library in the supervisor');
+
+    my $evfork    = start();
+    my ($address) = $evfork->wait_for(qr/listening on (\S+)/);
+    my ($reason)  = $evfork->wait_for(qr/ended after .*?: (killed by SIGSEGV.*)/);
+    like(
+        $reason,
+        qr/ in child hook 'flags' \(priority 50, registered at \S*Flags\.pm line \d+\)/,
+        'fork: the log names the hook that ended a worker'
+    );
+    ok($evfork->wait_for(qr/workers are started by spawn from here on; .*child hook 'flags'/), 'and says what it does');
+    my ($exit_code, $out) = EvforkTest::run_evfork('status', '--deaths', "$folder/status");
+    like($out, qr/: killed by SIGSEGV.* in child hook 'flags'/, 'the status names it, too');
+    serves($evfork, 'fork, which falls back to spawn', $address);
 }
 
 done_testing;
