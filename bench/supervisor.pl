@@ -25,10 +25,14 @@ use Bench::Machine   ();
 use Bench::Measure   ();
 use Bench::Respawn   ();
 use Bench::Servers   ();
+use Bench::Starts    ();
 use Bench::Steps     ();
 use JSON::PP         ();
 
-use constant { DEATHS => 30, SECONDS => 10, STEPS => 1_000_000, MEGABYTE => 1e6 };
+# Megabytes of a supervisor, beyond what it needs itself; deaths for each.
+my @SIZES = (0, 100, 1000);
+
+use constant { STARTS => 10, DEATHS => 30, SECONDS => 10, STEPS => 1_000_000, MEGABYTE => 1e6 };
 
 # ---- Rows -----------------------------------------------------------------------------------------------------------
 
@@ -63,6 +67,18 @@ my @ROWS = (
         ],
         times   => 'wakeups_per_second',
         measure => \&measure_idle,
+    },
+    {
+        name    => 'start',
+        title   => 'worker_exited until worker_ready, by what the supervisor has in memory',
+        columns => [ map { [ "mb$_", "$_ MB more, ms", '%.2f', 1e3 ] } @SIZES ],
+        measure => \&measure_start,
+    },
+    {
+        name    => 'recorder',
+        title   => 'what is written before each step of a child, in C alone',
+        columns => [ [ 'cost', 'ns', '%.1f', 1e9 ] ],
+        measure => \&measure_recorder,
     },
     {
         name    => 'step',
@@ -131,6 +147,41 @@ sub measure_idle {
         push @{ $line->{targets} }, target('private MB more than the loop alone', $more, 1, $more <= 1);
     }
     return ($bare, @lines);
+}
+
+sub measure_start {
+    my ($option, $chosen) = @_;
+    return unless grep { $_->{is_ours} } @$chosen;
+    return map {
+        my $method = $_;
+        line(
+            { name => $method, label => "start method $method", is_ours => 1 },
+            sub {
+                my %seconds = map { ("mb$_" => Bench::Starts::measure($method, $_, STARTS)) } @SIZES;
+                my $times   = $seconds{"mb$SIZES[-1]"} / $seconds{mb0};
+                $seconds{targets} = [ target("$SIZES[-1] MB against none", $times, 1.5, $times <= 1.5) ]
+                    if $method eq 'spawn';
+                return \%seconds;
+            }
+        )
+    } qw(fork spawn);
+}
+
+sub measure_recorder {
+    my ($option, $chosen) = @_;
+    return unless grep { $_->{is_ours} } @$chosen;
+    my $costs;
+    return map {
+        my ($name, $label) = @$_;
+        line(
+            { name => $name, label => $label, is_ours => 1 },
+            sub {
+                $costs ||= Bench::Steps::recorder();
+                my $cost = $costs->{$name};
+                return { cost => $cost, targets => [ target('ns', $cost * 1e9, 100, $cost <= 1e-7) ] };
+            }
+        )
+    } [ step => 'a step' ], [ hook => 'a hook, more than without' ];
 }
 
 sub measure_step {

@@ -29,20 +29,36 @@ sub simulation {
         (map { "t/core/$_.c" } qw(supervisor_sim supervisor_world helpers sim tap)),
         map { s{\A\Q$root\E/}{}r } glob("$root/t/core/supervisor_check*.c"), glob "$root/xs/core/*.c"
     );
-    my @command = (
-        (split ' ', $ENV{CC} || $Config{cc}), qw(-std=c11 -O2 -D_GNU_SOURCE -o), "$folder/simulation", @sources,
-        qw(-lpthread -lm)
-    );
-    my $output = qx(cd '$root' && @command 2>&1);
-    die _first_line($output) if $?;
+    _build("$folder/simulation", @sources);
     my @before = times;
     local $ENV{EVF_STEPS} = $steps;
-    $output = qx($folder/simulation 2>&1);
-    my @after = times;
+    my $output = qx($folder/simulation 2>&1);
+    my @after  = times;
     die _first_line($output) if $?;
     my ($done) = $output =~ /(\d+) steps in \d+ worlds/ or die "the simulation does not tell its steps\n";
     my $seconds = $after[2] + $after[3] - $before[2] - $before[3];
     return $done / $seconds;
+}
+
+# Seconds of a step of the recorder, and of what a hook costs more with it.
+sub recorder {
+    my $folder = File::Temp->newdir('evf-bench-XXXXXX', TMPDIR => 1);
+    _build("$folder/recorder", 'bench/recorder.c', glob "$root/xs/core/*.c");
+    my $text = qx($folder/recorder 2>&1);
+    die _first_line($text) if $?;
+    my %nanoseconds = $text =~ /^(\w+) (-?[0-9.]+) ns$/mg;
+    return { map { $_ => $nanoseconds{$_} / 1e9 } keys %nanoseconds };
+}
+
+sub _build {
+    my ($program, @sources) = @_;
+    my @command = (
+        (split ' ', $ENV{CC} || $Config{cc}),
+        qw(-std=c11 -O2 -D_GNU_SOURCE -o), $program, @sources, qw(-lpthread -lm)
+    );
+    my $output = qx(cd '$root' && @command 2>&1);
+    die _first_line($output) if $?;
+    return;
 }
 
 sub _first_line {
