@@ -255,7 +255,7 @@ static void recover_with_info(int signo, siginfo_t *info, void *context) {
 
 static void install_once(void) {
     struct sigaction action = {.sa_sigaction = recover_with_info, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND)};
-    (void)sigaction(SIGSEGV, &action, NULL);
+    (void)sigaction(SIGBUS, &action, NULL);
 }
 
 static void ignore(void) {
@@ -269,9 +269,9 @@ static void survive(void) {
 }
 
 static void twice(void) {
-    (void)kill(getpid(), SIGSEGV);
-    if (handled != SIGSEGV) _exit(12);
-    (void)kill(getpid(), SIGSEGV); /* ends it now */
+    (void)kill(getpid(), SIGBUS);
+    if (handled != SIGBUS) _exit(12);
+    (void)kill(getpid(), SIGBUS); /* ends it now */
 }
 
 static void handlers_before(void) {
@@ -280,8 +280,8 @@ static void handlers_before(void) {
     CHECK_INT(record->fault, 0); /* nothing was wrong */
     int status = in_recorded(twice, install_once);
     CHECK(WIFSIGNALED(status));
-    CHECK_INT(WTERMSIG(status), SIGSEGV);
-    CHECK_INT(record->fault, SIGSEGV);
+    CHECK_INT(WTERMSIG(status), SIGBUS);
+    CHECK_INT(record->fault, SIGBUS);
     signal_number = SIGSEGV;
     status = in_recorded(send_it, ignore);
     CHECK(WIFEXITED(status));

@@ -104,7 +104,10 @@ static void call_before(size_t index, siginfo_t *info, void *context) {
         (void)pthread_sigmask(SIG_UNBLOCK, &own, NULL);
     }
     (void)pthread_sigmask(SIG_BLOCK, &mask, NULL);
-    if ((action.sa_flags & (int)SA_RESETHAND) != 0) before[index].sa_handler = SIG_DFL;
+    if ((action.sa_flags & (int)SA_RESETHAND) != 0) {
+        before[index].sa_flags = 0; /* first: it says which of the two handlers is meant */
+        before[index].sa_handler = SIG_DFL;
+    }
     if ((action.sa_flags & SA_SIGINFO) != 0) action.sa_sigaction(signo, info, context);
     else action.sa_handler(signo);
 }
